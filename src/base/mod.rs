@@ -1,0 +1,8 @@
+//! What every room needs and no room owns: time, tasks, a viewer's address that cannot be printed.
+//!
+//! Nothing here knows of video.
+
+pub mod clock;
+pub mod peer;
+pub mod tasks;
+pub mod time;

@@ -1,0 +1,3 @@
+//! The `louver` program: everything is in the library.
+
+fn main() {}

@@ -1,0 +1,140 @@
+//! The nouns that every room shares: track, codec, description, access unit. Pure values.
+//!
+//! No I/O, no serialization, no protocol: SDP is read in `proto::sdp`, JSON is made in `web::api`.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::base::time::MediaTime;
+use crate::base::time::Rate;
+
+/// Which track of a stream: its index in the [`Description`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TrackId(pub u8);
+
+/// What a track carries, as SDP's `m=` line names it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MediaKind {
+    Audio,
+    Video,
+    /// Metadata, KLV, MPEG-TS data: passed on untouched.
+    Application,
+}
+
+impl MediaKind {
+    /// The word on SDP's `m=` line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+            Self::Application => "application",
+        }
+    }
+}
+
+/// A coding that some part of Louver looks into; all others pass as [`Codec::Other`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Codec {
+    /// MPEG-4 audio, one AU per access unit (RFC 3640 on the wire).
+    Aac,
+    /// MPEG-4 audio in LATM (RFC 6416 section 6).
+    AacLatm,
+    H264,
+    H265,
+    /// Motion JPEG: an access unit is a whole JPEG file.
+    Jpeg,
+    /// MPEG-4 part 2, what `ffmpeg -f rtsp` sends when no codec is named.
+    Mpeg4Visual,
+    /// A whole MPEG transport stream in one track.
+    MpegTs,
+    Opus,
+    Pcma,
+    Pcmu,
+    Vp8,
+    Vp9,
+    /// Relayed packet by packet; nothing looks inside.
+    Other,
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aac => "AAC",
+            Self::AacLatm => "AAC-LATM",
+            Self::H264 => "H.264",
+            Self::H265 => "H.265",
+            Self::Jpeg => "MJPEG",
+            Self::Mpeg4Visual => "MPEG-4 part 2",
+            Self::MpegTs => "MPEG-TS",
+            Self::Opus => "Opus",
+            Self::Pcma => "G.711 A-law",
+            Self::Pcmu => "G.711 mu-law",
+            Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
+            Self::Other => "other",
+        })
+    }
+}
+
+/// One audio, video or data track, with all that SDP says of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Track {
+    pub id: TrackId,
+    pub kind: MediaKind,
+    pub codec: Codec,
+    /// RTP payload type, 0 to 127.
+    pub payload_type: u8,
+    /// RTP clock, units per second.
+    pub rate: Rate,
+    /// The encoding name of `a=rtpmap` (`H264`, `MP4V-ES`, `mpeg4-generic`); empty for static types without one.
+    pub encoding: String,
+    /// Audio channels, where `a=rtpmap` names them.
+    pub channels: Option<u8>,
+    /// The parameters of `a=fmtp`, without the payload type.
+    pub fmtp: Option<String>,
+}
+
+impl Track {
+    /// One parameter of `a=fmtp`; keys compare without case, values are trimmed.
+    pub fn fmtp_param(&self, key: &str) -> Option<&str> {
+        self.fmtp.as_deref()?.split(';').find_map(|p| {
+            let (k, v) = p.split_once('=')?;
+            k.trim().eq_ignore_ascii_case(key).then(|| v.trim())
+        })
+    }
+}
+
+/// The tracks of a stream, in the order of its SDP; `tracks[i].id == TrackId(i)`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Description {
+    pub tracks: Vec<Track>,
+}
+
+impl Description {
+    /// The track of this number, if there is one.
+    pub fn track(&self, id: TrackId) -> Option<&Track> {
+        self.tracks.get(usize::from(id.0))
+    }
+    /// The first video track: the one that keyframes, pictures and joins go by.
+    pub fn video(&self) -> Option<&Track> {
+        self.tracks.iter().find(|t| t.kind == MediaKind::Video)
+    }
+    /// The first audio track.
+    pub fn audio(&self) -> Option<&Track> {
+        self.tracks.iter().find(|t| t.kind == MediaKind::Audio)
+    }
+}
+
+/// One coded picture with all its NAL units, or one coded audio frame.
+///
+/// `data` by codec: H.264 and H.265 in Annex B form; MPEG-4 part 2 as its elementary stream; JPEG a whole
+/// file; AAC one raw data block without ADTS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccessUnit {
+    pub track: TrackId,
+    pub pts: MediaTime,
+    /// Decoding can start here.
+    pub keyframe: bool,
+    pub data: Bytes,
+}

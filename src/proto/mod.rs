@@ -1,0 +1,7 @@
+//! Protocols as values and state machines: bytes and time in, values out.
+//!
+//! The rules of this folder: no tokio, no sockets, no files, no clock, no addresses. Time is an argument.
+//! Whatever bytes come from the network, nothing here panics; every buffer has a bound.
+
+pub mod rtp;
+pub mod rtsp;

@@ -1,0 +1,181 @@
+//! Counters and gauges of the program itself, and the set-up of logs.
+//!
+//! A label can only be one of the enums below: there is no way to pass a string, so nothing about a viewer
+//! can become one.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::EncodeLabelValue;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// How a reader is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Output {
+    RtspTcp,
+    RtspUdp,
+    Mjpeg,
+}
+
+/// Why something was thrown away or turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Reason {
+    /// A reader fell behind and jumped to the newest keyframe.
+    ReaderLagged,
+    /// A reader took nothing for too long and was closed.
+    ReaderStuck,
+    /// The kernel had no room for a datagram.
+    SocketFull,
+    /// The bounded queue to the session store was full.
+    EventQueueFull,
+    /// Bytes that were not the protocol they came by.
+    BadInput,
+    /// A limit on connections, sessions or sizes.
+    Limit,
+    /// No or wrong credentials.
+    Unauthorized,
+    /// Packets of a publisher that never arrived.
+    PublisherLoss,
+    /// A device that failed, was busy or was unplugged.
+    Device,
+    /// A log line that named an address was stopped.
+    Redacted,
+}
+
+/// Labels of [`Metrics::readers`], [`Metrics::bytes_out`] and [`Metrics::units_out`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByOutput {
+    pub output: Output,
+}
+
+/// Labels of [`Metrics::lost`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByReason {
+    pub reason: Reason,
+}
+
+/// Everything the program counts. Cheap to clone handles; shared by all rooms.
+pub struct Metrics {
+    registry: Registry,
+    /// Bursts that sources and publishers brought.
+    pub bursts_in: Counter,
+    /// Bytes of RTP that sources and publishers brought.
+    pub bytes_in: Counter,
+    /// Readers attached now.
+    pub readers: Family<ByOutput, Gauge>,
+    /// Bursts (or pictures) delivered.
+    pub units_out: Family<ByOutput, Counter>,
+    /// Bytes delivered.
+    pub bytes_out: Family<ByOutput, Counter>,
+    /// What was thrown or turned away, and why.
+    pub lost: Family<ByReason, Counter>,
+    /// TCP connections open now, of all servers.
+    pub connections: Gauge,
+    /// Paths that have a stream now.
+    pub paths_ready: Gauge,
+    /// Times that a source was (re)started.
+    pub source_starts: Counter,
+    /// Frames that capture read from devices.
+    pub frames_captured: Counter,
+    /// Frames that capture could not encode in time.
+    pub frames_skipped: Counter<u64, AtomicU64>,
+}
+
+impl Metrics {
+    /// All counters at zero, registered under their names.
+    pub fn new() -> Arc<Self> {
+        let mut m = Self {
+            registry: Registry::with_prefix("louver"),
+            bursts_in: Counter::default(),
+            bytes_in: Counter::default(),
+            readers: Family::default(),
+            units_out: Family::default(),
+            bytes_out: Family::default(),
+            lost: Family::default(),
+            connections: Gauge::default(),
+            paths_ready: Gauge::default(),
+            source_starts: Counter::default(),
+            frames_captured: Counter::default(),
+            frames_skipped: Counter::default(),
+        };
+        let r = &mut m.registry;
+        r.register(
+            "bursts_in",
+            "Bursts that sources and publishers brought",
+            m.bursts_in.clone(),
+        );
+        r.register(
+            "bytes_in",
+            "Bytes of RTP that sources and publishers brought",
+            m.bytes_in.clone(),
+        );
+        r.register("readers", "Readers attached now", m.readers.clone());
+        r.register(
+            "units_out",
+            "Bursts or pictures delivered to readers",
+            m.units_out.clone(),
+        );
+        r.register("bytes_out", "Bytes delivered to readers", m.bytes_out.clone());
+        r.register("lost", "Things thrown or turned away, by reason", m.lost.clone());
+        r.register("connections", "TCP connections open now", m.connections.clone());
+        r.register(
+            "paths_ready",
+            "Paths that have a stream now",
+            m.paths_ready.clone(),
+        );
+        r.register(
+            "source_starts",
+            "Times that a source was started",
+            m.source_starts.clone(),
+        );
+        r.register(
+            "frames_captured",
+            "Frames that capture read from devices",
+            m.frames_captured.clone(),
+        );
+        r.register(
+            "frames_skipped",
+            "Frames that capture could not encode in time",
+            m.frames_skipped.clone(),
+        );
+        Arc::new(m)
+    }
+    /// Counts something thrown or turned away.
+    pub fn lose(&self, reason: Reason, n: u64) {
+        self.lost.get_or_create(&ByReason { reason }).inc_by(n);
+    }
+    /// The text of `/metrics` (OpenMetrics).
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string does not fail");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_openmetrics_text_with_closed_labels() {
+        let m = Metrics::new();
+        m.lose(Reason::ReaderLagged, 3);
+        m.readers
+            .get_or_create(&ByOutput {
+                output: Output::RtspUdp,
+            })
+            .inc();
+        let text = m.encode();
+        assert!(
+            text.contains("louver_lost_total{reason=\"ReaderLagged\"} 3"),
+            "{text}"
+        );
+        assert!(text.contains("louver_readers{output=\"RtspUdp\"} 1"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
