@@ -1,0 +1,23 @@
+//! End-to-end tests: the real binary on ports the system chose, with real peers (ffmpeg, GStreamer, VLC, retina,
+//! Chromium) and hand-made ones where a peer cannot do what a test needs (bind 127.0.0.N, lie about itself).
+//!
+//! One binary with modules, so that the harness is compiled once. No test waits for time: it waits for a line, a
+//! status or a count, with a deadline. `scripts/test` installs the peers; a missing peer is a failure, never a skip.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "test helpers: they may panic, make their own clocks, threads and processes, and tell what they saw"
+)]
+
+// The harness.
+mod canary; // what must never be found anywhere
+mod clips; // files with identifiable pictures
+mod http; // a small HTTP client that chooses its source address
+mod peers; // ffmpeg, GStreamer, retina, VLC, Chromium
+mod relay; // the program under test
+mod rtsp; // a small RTSP reader that chooses its source address
+
+// The tests.

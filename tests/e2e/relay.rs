@@ -1,0 +1,351 @@
+//! The program under test: started on port 0, awaited by its `listening` lines, killed by its pid.
+//!
+//! Not here: the peers that talk to it (`peers`, `http`, `rtsp`).
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::ExitStatus;
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::canary::Canary;
+use crate::http;
+
+/// How long anything may take on a busy machine before a test gives up.
+pub const DEADLINE: Duration = Duration::from_secs(40);
+
+/// What a relay is started with. Everything has a default that suits most tests.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// `[PATH=]SOURCE` arguments; none: one open slot for publishers on any path.
+    pub sources: Vec<String>,
+    /// More arguments, such as `--lan`.
+    pub args: Vec<String>,
+    /// More lines for the top of the configuration file.
+    pub config: String,
+    /// Log filter; `info` when empty.
+    pub log: String,
+    /// Listeners to wait for; `rtsp` and `http` when empty.
+    pub listeners: Vec<&'static str>,
+}
+
+impl Options {
+    /// A relay with these `[PATH=]SOURCE` arguments.
+    pub fn sources(sources: &[&str]) -> Self {
+        Self {
+            sources: sources.iter().map(|s| (*s).to_owned()).collect(),
+            ..Self::default()
+        }
+    }
+    /// A relay that waits for publishers.
+    pub fn publish() -> Self {
+        Self::sources(&["publish:"])
+    }
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+    pub fn config(mut self, lines: &str) -> Self {
+        writeln!(self.config, "{lines}").unwrap();
+        self
+    }
+    pub fn log(mut self, filter: &str) -> Self {
+        filter.clone_into(&mut self.log);
+        self
+    }
+}
+
+/// The real binary, on ports the system chose. Killed when dropped; its data directory goes with it.
+pub struct Relay {
+    child: Option<Child>,
+    options: Options,
+    addrs: HashMap<String, SocketAddr>,
+    dir: tempfile::TempDir,
+    canaries: Vec<Canary>,
+}
+
+/// Every listener on a port that the system chooses.
+const PORT_ZERO: &str = r#"
+[rtsp]
+listen = "127.0.0.1:0"
+udp_ports = [0, 0]
+
+[http]
+listen = "127.0.0.1:0"
+"#;
+
+/// The `louver` binary that cargo built for this test run.
+pub fn louver() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_louver"))
+}
+
+impl Relay {
+    /// Starts the relay and waits until every listener is bound.
+    pub fn start(options: Options) -> Self {
+        let dir = tempfile::Builder::new().prefix("louver-e2e-").tempdir().unwrap();
+        let config = format!("{}\n{PORT_ZERO}", options.config);
+        std::fs::write(dir.path().join("louver.toml"), config).unwrap();
+        std::fs::create_dir(dir.path().join("data")).unwrap();
+        let mut relay = Self {
+            child: None,
+            options,
+            addrs: HashMap::new(),
+            dir,
+            canaries: Canary::always(),
+        };
+        relay.restart();
+        relay
+    }
+    /// The command that starts this relay, without its outputs.
+    pub fn command(&self) -> Command {
+        let mut cmd = louver();
+        let log = if self.options.log.is_empty() {
+            "info"
+        } else {
+            &self.options.log
+        };
+        cmd.arg("run").arg("--config").arg(self.config_file());
+        cmd.arg("--data-dir").arg(self.data_dir()).args(["--log", log]);
+        cmd.args(&self.options.args)
+            .args(&self.options.sources)
+            .stdin(Stdio::null());
+        cmd
+    }
+    /// Starts the program again on the same data directory (and new ports).
+    pub fn restart(&mut self) {
+        assert!(self.child.is_none(), "the relay still runs");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .unwrap();
+        let mut child = self
+            .command()
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("start louver");
+        let out = child.stdout.take().unwrap();
+        self.child = Some(child);
+        let names: Vec<&str> = if self.options.listeners.is_empty() {
+            vec!["rtsp", "http"]
+        } else {
+            self.options.listeners.clone()
+        };
+        self.addrs = listening(out, &names).unwrap_or_else(|seen| {
+            panic!("waited for {names:?}, got {seen:?}\n--- log\n{}", self.log());
+        });
+    }
+    /// Where a listener is bound.
+    pub fn addr(&self, name: &str) -> SocketAddr {
+        *self
+            .addrs
+            .get(name)
+            .unwrap_or_else(|| panic!("no listener {name}: {:?}", self.addrs))
+    }
+    /// `rtsp://localhost:PORT/PATH`.
+    pub fn rtsp(&self, path: &str) -> String {
+        format!("rtsp://localhost:{}/{path}", self.addr("rtsp").port())
+    }
+    /// `http://localhost:PORT/PATH`.
+    pub fn http(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.addr("http").port())
+    }
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the relay runs").id()
+    }
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.path().join("louver.toml")
+    }
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+    /// A directory that goes with the relay, for what a test writes.
+    pub fn scratch(&self) -> &Path {
+        self.dir.path()
+    }
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join("louver.log")
+    }
+    /// Everything logged so far, over all restarts.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log_file()).unwrap()).into_owned()
+    }
+    /// Adds what the privacy scan at the end looks for.
+    pub fn expect_no_trace_of(&mut self, canary: Canary) {
+        self.canaries.push(canary);
+    }
+    /// An answer of the API, as JSON.
+    pub fn api(&self, path: &str) -> Value {
+        let answer = http::get(self.addr("http"), path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        serde_json::from_slice(&answer.body).unwrap_or_else(|e| panic!("{path}: {e}: {}", answer.text()))
+    }
+    /// What `louver stats --json` says, beside the running relay or after it.
+    pub fn stats(&self) -> Value {
+        let out = louver()
+            .args(["stats", "--json", "--config"])
+            .arg(self.config_file())
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .output()
+            .expect("start louver stats");
+        let err = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success(), "louver stats: {}: {err}", out.status);
+        serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("louver stats --json: {e}: {err}"))
+    }
+    /// Waits until a path is in this state (`ready`, `waiting`, `offline`).
+    pub fn wait_for_state(&self, path: &str, state: &str) {
+        eventually(&format!("path {path} is {state}"), || {
+            let paths = self.api("/api/v1/paths");
+            let items = paths["items"].as_array()?;
+            items
+                .iter()
+                .find(|p| p["path"] == path && p["state"] == state)
+                .map(|_| ())
+        });
+    }
+    /// Sends a signal, as an administrator would.
+    pub fn signal(&self, signal: &str) {
+        kill(self.pid(), signal);
+    }
+    /// Waits for the program to end by itself.
+    pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.as_mut().expect("the relay runs").try_wait().unwrap() {
+                self.child = None;
+                return Some(status);
+            }
+            if Instant::now() > until {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    /// As a power cut does: no warning, no clean-up.
+    pub fn kill9(&mut self) {
+        let mut child = self.child.take().expect("the relay runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    /// Ends the program, which must be clean and quick; then searches everything it left for what it must not know.
+    /// Returns the log.
+    #[track_caller]
+    pub fn stop(mut self) -> String {
+        let mut seen = vec![];
+        if self.child.is_some() {
+            seen = self.answers();
+            self.signal("TERM");
+            let status = self.wait(Duration::from_secs(5));
+            let status = status.unwrap_or_else(|| panic!("SIGTERM did not end it in 5 s\n{}", self.log()));
+            assert!(status.success(), "louver ended with {status}\n{}", self.log());
+        }
+        seen.extend(self.left_behind());
+        let found = crate::canary::scan(&self.canaries, &seen);
+        assert!(found.is_empty(), "traces of viewers:\n{}", found.join("\n"));
+        let log = self.log();
+        assert!(!log.contains("panicked at"), "a task panicked:\n{log}");
+        log
+    }
+    /// What the running program tells to whoever asks.
+    fn answers(&self) -> Vec<(String, Vec<u8>)> {
+        let pages = ["/", "/api/v1/paths", "/api/v1/stats", "/metrics", "/healthz"];
+        let mut seen: Vec<_> = pages
+            .iter()
+            .map(|p| ((*p).to_owned(), http::get(self.addr("http"), p).body))
+            .collect();
+        seen.push(("louver stats".to_owned(), self.stats().to_string().into_bytes()));
+        seen
+    }
+    /// The log and every file of the data directory.
+    fn left_behind(&self) -> Vec<(String, Vec<u8>)> {
+        let mut seen = vec![("the log".to_owned(), self.log().into_bytes())];
+        let mut dirs = vec![self.data_dir()];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    dirs.push(path);
+                } else {
+                    seen.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+                }
+            }
+        }
+        seen
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of the relay\n{}", self.log());
+        }
+    }
+}
+
+/// Sends a signal to one process.
+pub fn kill(pid: u32, signal: &str) {
+    let status = Command::new("kill")
+        .arg(format!("-{signal}"))
+        .arg(pid.to_string())
+        .status();
+    assert!(status.expect("run kill").success(), "kill -{signal} {pid}");
+}
+
+/// Reads `listening NAME ADDR` lines until all the names are there; goes on draining the pipe afterwards.
+fn listening(
+    out: impl std::io::Read + Send + 'static,
+    names: &[&str],
+) -> Result<HashMap<String, SocketAddr>, Vec<String>> {
+    let (tx, rx) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            tx.send(line).ok();
+        }
+    });
+    let (mut addrs, mut seen) = (HashMap::new(), vec![]);
+    let until = Instant::now() + DEADLINE;
+    while !names.iter().all(|n| addrs.contains_key(*n)) {
+        let Ok(line) = rx.recv_timeout(until.saturating_duration_since(Instant::now())) else {
+            return Err(seen);
+        };
+        if let Some((name, addr)) = line.strip_prefix("listening ").and_then(|l| l.split_once(' ')) {
+            addrs.insert(
+                name.to_owned(),
+                addr.parse().unwrap_or_else(|e| panic!("{line:?}: {e}")),
+            );
+        }
+        seen.push(line);
+    }
+    Ok(addrs)
+}
+
+/// Asks again until there is an answer; gives up after [`DEADLINE`].
+#[track_caller]
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < until, "waited {DEADLINE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
