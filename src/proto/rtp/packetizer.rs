@@ -1,0 +1,66 @@
+//! Access units into RTP packets, for the codecs we read or make ourselves.
+//!
+//! Not here: packets that arrive as packets; those are passed on untouched.
+
+use crate::base::time::Rate;
+use crate::media::AccessUnit;
+use crate::media::Codec;
+use crate::media::Track;
+use crate::proto::rtp::h264;
+use crate::proto::rtp::header::Writer;
+
+/// Cuts the access units of one track into RTP packets with rising sequence numbers.
+#[derive(Clone, Debug)]
+pub struct Packetizer {
+    writer: Writer,
+    rate: Rate,
+    cut: Cut,
+}
+
+/// How units are cut.
+#[derive(Clone, Debug)]
+enum Cut {
+    H264,
+}
+
+/// The smallest payload size that is honoured: every payload header fits with a few bytes of data.
+const MIN_PAYLOAD: usize = 64;
+/// The largest: with its header the packet still fits the 16-bit length of RTSP's interleaved frames.
+const MAX_PAYLOAD: usize = 65_000;
+
+impl Packetizer {
+    /// A packetizer for `track`, or `None` if there is none for its codec.
+    ///
+    /// `max_payload` is the most bytes behind the 12-byte RTP header; it is moved into 64..=65000.
+    pub fn new(track: &Track, ssrc: u32, first_sequence: u16, max_payload: usize) -> Option<Self> {
+        let max_payload = max_payload.clamp(MIN_PAYLOAD, MAX_PAYLOAD);
+        let cut = match track.codec {
+            Codec::H264 => Cut::H264,
+            _ => return None,
+        };
+        let writer = Writer {
+            payload_type: track.payload_type,
+            ssrc,
+            sequence: first_sequence,
+            max_payload,
+        };
+        Some(Self {
+            writer,
+            rate: track.rate,
+            cut,
+        })
+    }
+
+    /// Appends the packets of one access unit to `out`: whole RTP packets, all with the unit's time stamp.
+    pub fn packetize(&mut self, unit: &AccessUnit, out: &mut Vec<Vec<u8>>) {
+        let timestamp = unit.pts.rescale(self.rate).rtp();
+        match self.cut {
+            Cut::H264 => h264::packetize(&mut self.writer, &unit.data, timestamp, out),
+        }
+    }
+
+    /// The sequence number of the next packet.
+    pub fn next_sequence(&self) -> u16 {
+        self.writer.sequence
+    }
+}
