@@ -12,6 +12,7 @@ mod header;
 mod join;
 mod order;
 mod packetizer;
+pub mod rtcp;
 mod sets;
 #[cfg(test)]
 mod testing;
