@@ -1,1 +1,229 @@
-//! (being built)
+//! The middle: names and paths, the ring of bursts, readers as cursors.
+//!
+//! Knows neither side: sources and publishers write through [`Publisher`], outputs read [`Stream`]s. It never
+//! waits for a reader.
+
+pub mod burst;
+mod name;
+mod path;
+mod picture;
+mod publisher;
+mod reader;
+pub mod ring;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::RwLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use crate::base::clock::SharedClock;
+use crate::media::Description;
+use crate::telemetry::Metrics;
+
+pub use name::PathName;
+pub use name::PathNameError;
+pub use path::Attached;
+pub use path::Demand;
+pub use path::Path;
+pub use path::PathSnapshot;
+pub use path::PathState;
+pub use picture::Picture;
+pub use picture::PictureReader;
+pub use picture::Pictures;
+pub use publisher::Publisher;
+pub use publisher::WriteError;
+pub use reader::Next;
+pub use reader::Reader;
+pub use stream::Head;
+pub use stream::Position;
+pub use stream::Stream;
+
+use path::Origin;
+use ring::Limits;
+use stream::TrackClock;
+
+const NOT_POISONED: &str = "no panic happens while the lock is held";
+
+/// Settings of the hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What each stream's ring keeps.
+    pub ring: Limits,
+    /// Paths that publishers may open beside the configured ones.
+    pub max_paths: usize,
+    /// Largest RTP packet that our own packetizers make, bytes (1500 less IPv6 and UDP headers).
+    pub max_payload: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ring: Limits::default(),
+            max_paths: 1000,
+            max_payload: 1452,
+        }
+    }
+}
+
+/// Why a publisher was turned away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("the path has a publisher already; end it first, or publish to another path")]
+    AlreadyPublished,
+    #[error("there are as many published paths as allowed; raise [hub] max_paths")]
+    TooManyPaths,
+    #[error("the stream has no track; announce at least one")]
+    NoTracks,
+    #[error("the system has no randomness to number the stream with")]
+    NoRandomness,
+}
+
+/// All paths by name.
+pub struct Hub {
+    options: Options,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    paths: RwLock<BTreeMap<PathName, Arc<Path>>>,
+    streams: AtomicU64,
+}
+
+impl Hub {
+    /// A hub without paths.
+    pub fn new(options: Options, clock: SharedClock, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            options,
+            clock,
+            metrics,
+            paths: RwLock::default(),
+            streams: AtomicU64::new(1),
+        })
+    }
+    /// Makes a path that stays, with or without publisher. `source` is its label, without credentials.
+    pub fn configure(self: &Arc<Self>, name: &PathName, source: &str) -> Arc<Path> {
+        let path = Path::new(self, name.clone(), source.to_owned(), Origin::Configured);
+        self.paths
+            .write()
+            .expect(NOT_POISONED)
+            .insert(name.clone(), Arc::clone(&path));
+        path
+    }
+    /// The path of this name; else the only one that differs in case alone (stock VLC lowercases its URLs).
+    pub fn find(&self, name: &str) -> Option<Arc<Path>> {
+        let paths = self.paths.read().expect(NOT_POISONED);
+        if let Some(path) = PathName::parse(name).ok().and_then(|name| paths.get(&name)) {
+            return Some(Arc::clone(path));
+        }
+        let mut alike = paths
+            .values()
+            .filter(|p| p.name().as_str().eq_ignore_ascii_case(name));
+        let found = alike.next()?;
+        alike.next().is_none().then(|| Arc::clone(found))
+    }
+    /// Begins a stream on a path; opens the path if it does not exist.
+    ///
+    /// # Errors
+    /// When the path has a publisher, or there are too many paths or no tracks.
+    pub fn publish(
+        self: &Arc<Self>,
+        name: &PathName,
+        description: Description,
+    ) -> Result<Publisher, PublishError> {
+        if description.tracks.is_empty() {
+            return Err(PublishError::NoTracks);
+        }
+        let stream = Arc::new(self.new_stream(description)?);
+        let path = {
+            let mut paths = self.paths.write().expect(NOT_POISONED);
+            let path = self.path_to_publish(&mut paths, name)?;
+            if !path.publisher_came(&stream) {
+                return Err(PublishError::AlreadyPublished);
+            }
+            path
+        };
+        self.metrics.paths_ready.inc();
+        Ok(Publisher::new(
+            path,
+            stream,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.metrics),
+        ))
+    }
+    /// Begins a stream that is made from a path's stream (a rendition). No list shows it.
+    ///
+    /// # Errors
+    /// When there are no tracks, or no randomness.
+    pub fn derive(
+        self: &Arc<Self>,
+        name: &PathName,
+        description: Description,
+    ) -> Result<Publisher, PublishError> {
+        let stream = Arc::new(self.new_stream(description)?);
+        let path = Path::new(self, name.clone(), "rendition".to_owned(), Origin::Derived);
+        path.publisher_came(&stream);
+        Ok(Publisher::new(
+            path,
+            stream,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.metrics),
+        ))
+    }
+    /// All paths as plain values, by name.
+    pub fn snapshot(&self) -> Vec<PathSnapshot> {
+        self.paths
+            .read()
+            .expect(NOT_POISONED)
+            .values()
+            .map(|p| p.snapshot())
+            .collect()
+    }
+    /// Settings in force.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+    fn new_stream(&self, description: Description) -> Result<Stream, PublishError> {
+        let mut random = vec![0; 16 + 6 * description.tracks.len()];
+        getrandom::fill(&mut random).map_err(|_| PublishError::NoRandomness)?;
+        let (cname, numbers) = random.split_at(16);
+        let cname = cname.iter().map(|b| format!("{b:02x}")).collect();
+        let clocks = (description.tracks.iter().zip(numbers.chunks_exact(6)))
+            .map(|(track, n)| {
+                let ssrc = u32::from_be_bytes([n[0], n[1], n[2], n[3]]);
+                // Low, because stock VLC's satip access stalls when a packet is lost at the 16-bit wrap.
+                let first_sequence = u16::from(n[4]) + 1;
+                TrackClock::new(ssrc, track.rate, first_sequence)
+            })
+            .collect();
+        let id = self.streams.fetch_add(1, Ordering::Relaxed);
+        Ok(Stream::new(id, description, self.options.ring, clocks, cname))
+    }
+    fn path_to_publish(
+        self: &Arc<Self>,
+        paths: &mut BTreeMap<PathName, Arc<Path>>,
+        name: &PathName,
+    ) -> Result<Arc<Path>, PublishError> {
+        if let Some(path) = paths.get(name) {
+            return Ok(Arc::clone(path));
+        }
+        if paths.len() >= self.options.max_paths {
+            return Err(PublishError::TooManyPaths);
+        }
+        let path = Path::new(self, name.clone(), "publisher".to_owned(), Origin::Published);
+        paths.insert(name.clone(), Arc::clone(&path));
+        Ok(path)
+    }
+    fn forget_idle(&self, name: &PathName) {
+        let mut paths = self.paths.write().expect(NOT_POISONED);
+        if paths.get(name).is_some_and(|p| p.is_idle()) {
+            paths.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

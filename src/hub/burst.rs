@@ -1,0 +1,150 @@
+//! A burst: packets that leave together, stored once for all readers.
+//!
+//! The layout is what a TCP reader gets: each packet behind its 4-byte interleaved prefix (RFC 2326 section
+//! 10.12: `$`, channel, length), one after the other, so that a burst is one write. UDP readers take the
+//! same bytes and leave the prefixes out.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::media::TrackId;
+
+/// Bytes before each packet in [`Burst::wire`].
+pub const PREFIX: usize = 4;
+
+/// What a burst's packets are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BurstKind {
+    /// RTP, as it came; not the start of a keyframe.
+    Media,
+    /// RTP, and a reader may begin with it.
+    Keyframe,
+    /// A compound RTCP packet with the track's sender report.
+    Report,
+}
+
+/// All RTP packets of one access unit, or of the part of it that arrived together.
+#[derive(Debug)]
+pub struct Burst {
+    pub track: TrackId,
+    pub kind: BurstKind,
+    /// Sequence number of the first packet.
+    pub sequence: u16,
+    /// RTP timestamp of the first packet.
+    pub rtp_time: u32,
+    /// When its first packet arrived.
+    pub arrived: Instant,
+    wire: Bytes,
+    ends: Box<[u32]>,
+}
+
+impl Burst {
+    /// The whole burst with interleaved prefixes: channel `2 * track` for RTP, one more for RTCP.
+    pub fn wire(&self) -> &Bytes {
+        &self.wire
+    }
+    /// How many packets there are.
+    pub fn packets(&self) -> usize {
+        self.ends.len()
+    }
+    /// Each packet without its prefix.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let packet = &self.wire[start + PREFIX..end as usize];
+            start = end as usize;
+            packet
+        })
+    }
+    /// The wire form for a reader that chose other channels.
+    pub fn wire_on(&self, rtp_channel: u8, rtcp_channel: u8) -> Bytes {
+        let mut copy = self.wire.to_vec();
+        let channel = if self.kind == BurstKind::Report {
+            rtcp_channel
+        } else {
+            rtp_channel
+        };
+        let mut start = 0;
+        for &end in &self.ends {
+            copy[start + 1] = channel;
+            start = end as usize;
+        }
+        copy.into()
+    }
+}
+
+/// A burst while its packets come in.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    wire: Vec<u8>,
+    ends: Vec<u32>,
+    head: Option<(BurstKind, u16, u32, Instant)>,
+}
+
+impl Builder {
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+    pub(super) fn bytes(&self) -> usize {
+        self.wire.len()
+    }
+    pub(super) fn packets(&self) -> usize {
+        self.ends.len()
+    }
+    /// RTP timestamp of the burst so far.
+    pub(super) fn rtp_time(&self) -> Option<u32> {
+        self.head.map(|(_, _, rtp_time, _)| rtp_time)
+    }
+    /// Makes the burst begin as `kind`; only the first call of a burst counts.
+    pub(super) fn begin(&mut self, kind: BurstKind, sequence: u16, rtp_time: u32, now: Instant) {
+        self.head.get_or_insert((kind, sequence, rtp_time, now));
+    }
+    /// Adds a packet and returns it for changes in place. `packet` is at most 65,535 bytes.
+    pub(super) fn push(&mut self, channel: u8, packet: &[u8]) -> &mut [u8] {
+        let length = u16::try_from(packet.len()).expect("the caller has checked the packet's length");
+        self.wire.extend_from_slice(&[b'$', channel]);
+        self.wire.extend_from_slice(&length.to_be_bytes());
+        let start = self.wire.len();
+        self.wire.extend_from_slice(packet);
+        self.ends
+            .push(u32::try_from(self.wire.len()).expect("a burst is bounded far below 4 GiB"));
+        &mut self.wire[start..]
+    }
+    /// The finished burst; the builder is empty again. `None` if nothing was added.
+    pub(super) fn finish(&mut self, track: TrackId) -> Option<Burst> {
+        let (kind, sequence, rtp_time, arrived) = self.head.take()?;
+        let wire = Bytes::from(std::mem::take(&mut self.wire));
+        let ends = std::mem::take(&mut self.ends).into_boxed_slice();
+        Some(Burst {
+            track,
+            kind,
+            sequence,
+            rtp_time,
+            arrived,
+            wire,
+            ends,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_image_serves_tcp_with_prefixes_and_udp_without() {
+        let mut b = Builder::default();
+        b.begin(BurstKind::Media, 7, 90, Instant::now());
+        b.push(2, b"first");
+        b.push(2, b"second")[0] = b'S';
+        let burst = b.finish(TrackId(1)).unwrap();
+        assert_eq!(&burst.wire()[..], b"$\x02\x00\x05first$\x02\x00\x06Second");
+        assert_eq!(burst.iter().collect::<Vec<_>>(), [&b"first"[..], b"Second"]);
+        assert_eq!(
+            &burst.wire_on(9, 10)[..],
+            b"$\x09\x00\x05first$\x09\x00\x06Second"
+        );
+        assert!(b.is_empty() && b.finish(TrackId(1)).is_none());
+    }
+}

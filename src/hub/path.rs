@@ -1,0 +1,273 @@
+//! A named slot: waits for a publisher, has readers, tells what is asked of it.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::Weak;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+
+use crate::hub::Hub;
+use crate::hub::name::PathName;
+use crate::hub::picture::PictureReader;
+use crate::hub::picture::Pictures;
+use crate::hub::stream::Stream;
+use crate::media::Track;
+
+/// How a path is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PathState {
+    /// A stream flows.
+    Ready,
+    /// Its source is being started or waited for (unplugged, busy), or it waits for a publisher.
+    Waiting,
+    /// Nothing will come by itself.
+    Offline,
+}
+
+/// Why there is such a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// The operator said so: it stays.
+    Configured,
+    /// A publisher came: it goes when nobody needs it.
+    Published,
+    /// A rendition of another path; no list shows it.
+    Derived,
+}
+
+/// What readers ask of a path's source now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Demand {
+    /// Readers of packets.
+    pub readers: u32,
+    /// Readers of still pictures.
+    pub pictures: u32,
+}
+
+/// A path as the API shows it: values only, no handles.
+#[derive(Clone, Debug)]
+pub struct PathSnapshot {
+    pub name: PathName,
+    pub state: PathState,
+    /// What feeds it, without credentials.
+    pub source: String,
+    pub tracks: Vec<Track>,
+    /// Readers of packets and of pictures.
+    pub readers: u32,
+    pub last_error: Option<String>,
+    /// Since when it is in this state.
+    pub since: SystemTime,
+    /// RTP bytes that came in since the program started.
+    pub bytes_in: u64,
+}
+
+/// A named slot.
+pub struct Path {
+    name: PathName,
+    source: String,
+    origin: Origin,
+    hub: Weak<Hub>,
+    inner: Mutex<Inner>,
+    stream: watch::Sender<Option<Arc<Stream>>>,
+    demand: watch::Sender<Demand>,
+    pictures: Pictures,
+    keyframe_wish: AtomicBool,
+    bytes_in: AtomicU64,
+}
+
+struct Inner {
+    state: PathState,
+    since: SystemTime,
+    last_error: Option<String>,
+}
+
+impl Path {
+    pub(super) fn new(hub: &Arc<Hub>, name: PathName, source: String, origin: Origin) -> Arc<Self> {
+        let inner = Inner {
+            state: PathState::Waiting,
+            since: hub.clock().wall(),
+            last_error: None,
+        };
+        Arc::new(Self {
+            name,
+            source,
+            origin,
+            hub: Arc::downgrade(hub),
+            inner: Mutex::new(inner),
+            stream: watch::Sender::new(None),
+            demand: watch::Sender::new(Demand::default()),
+            pictures: Pictures::new(),
+            keyframe_wish: AtomicBool::new(false),
+            bytes_in: AtomicU64::new(0),
+        })
+    }
+    /// Its name.
+    pub fn name(&self) -> &PathName {
+        &self.name
+    }
+    /// The stream that flows now.
+    pub fn stream(&self) -> Option<Arc<Stream>> {
+        self.stream.borrow().clone()
+    }
+    /// Follows which stream flows; `None` while there is none.
+    pub fn watch_stream(&self) -> watch::Receiver<Option<Arc<Stream>>> {
+        self.stream.subscribe()
+    }
+    /// Waits for a stream, but not longer than `patience`.
+    pub async fn ready(&self, patience: Duration) -> Option<Arc<Stream>> {
+        let mut stream = self.stream.subscribe();
+        let found = tokio::time::timeout(patience, stream.wait_for(Option::is_some)).await;
+        found.ok()?.ok()?.clone()
+    }
+    /// How it is.
+    pub fn state(&self) -> PathState {
+        self.inner().state
+    }
+    /// A source tells how it is. The error is one for the operator: what, and what to do next.
+    pub fn report(&self, state: PathState, last_error: Option<String>) {
+        let Some(hub) = self.hub.upgrade() else { return };
+        let mut inner = self.inner();
+        if inner.state != state {
+            (inner.state, inner.since) = (state, hub.clock().wall());
+        }
+        inner.last_error = last_error;
+    }
+    /// Follows what readers ask for.
+    pub fn demand(&self) -> watch::Receiver<Demand> {
+        self.demand.subscribe()
+    }
+    /// Counts a reader of packets for as long as the result lives, and wishes for a keyframe.
+    pub fn attach(self: &Arc<Self>) -> Attached {
+        self.change_demand(|d| d.readers += 1);
+        self.wish_keyframe();
+        Attached(Arc::clone(self))
+    }
+    /// The newest still picture.
+    pub fn pictures(&self) -> &Pictures {
+        &self.pictures
+    }
+    /// Asks for still pictures for as long as the result lives.
+    pub fn subscribe_pictures(self: &Arc<Self>) -> PictureReader {
+        PictureReader::new(Arc::clone(self))
+    }
+    /// A reader would like to begin: sources that can make a keyframe do so soon.
+    pub fn wish_keyframe(&self) {
+        self.keyframe_wish.store(true, Ordering::Relaxed);
+    }
+    /// Its present state as plain values.
+    pub fn snapshot(&self) -> PathSnapshot {
+        let demand = *self.demand.borrow();
+        let tracks = self
+            .stream()
+            .map(|s| s.description().tracks.clone())
+            .unwrap_or_default();
+        let inner = self.inner();
+        PathSnapshot {
+            name: self.name.clone(),
+            state: inner.state,
+            source: self.source.clone(),
+            tracks,
+            readers: demand.readers + demand.pictures,
+            last_error: inner.last_error.clone(),
+            since: inner.since,
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn take_keyframe_wish(&self) -> bool {
+        self.keyframe_wish.swap(false, Ordering::Relaxed)
+    }
+    pub(super) fn count_in(&self, bytes: u64) {
+        self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+    }
+    pub(super) fn max_payload(&self) -> usize {
+        self.hub
+            .upgrade()
+            .map_or(crate::hub::Options::default().max_payload, |h| {
+                h.options().max_payload
+            })
+    }
+    pub(super) fn change_demand(&self, change: impl FnOnce(&mut Demand)) {
+        self.demand.send_modify(change);
+        if *self.demand.borrow() == Demand::default() {
+            self.leave_if_idle();
+        }
+    }
+    /// Makes a stream the path's stream. False if there is one already.
+    pub(super) fn publisher_came(&self, stream: &Arc<Stream>) -> bool {
+        let taken = self.stream.send_if_modified(|now| {
+            let free = now.is_none();
+            if free {
+                *now = Some(Arc::clone(stream));
+            }
+            free
+        });
+        if taken {
+            self.report(PathState::Ready, None);
+        }
+        taken
+    }
+    pub(super) fn publisher_left(&self, stream: &Arc<Stream>) {
+        self.stream
+            .send_if_modified(|now| now.take_if(|s| s.id() == stream.id()).is_some());
+        self.pictures.clear();
+        self.pictures.set_made_by_source(false);
+        let configured = self.origin == Origin::Configured;
+        let state = if configured {
+            PathState::Waiting
+        } else {
+            PathState::Offline
+        };
+        let last_error = self.inner().last_error.clone();
+        self.report(state, last_error);
+        self.leave_if_idle();
+    }
+    /// Whether a publisher may come: not where a source of our own feeds the path.
+    pub fn takes_publishers(&self) -> bool {
+        self.origin == Origin::Published || self.source == "publish:"
+    }
+
+    pub(super) fn is_derived(&self) -> bool {
+        self.origin == Origin::Derived
+    }
+    /// A path that only a publisher made goes when nobody needs it.
+    fn leave_if_idle(&self) {
+        if self.origin == Origin::Published
+            && let Some(hub) = self.hub.upgrade()
+        {
+            hub.forget_idle(&self.name);
+        }
+    }
+    pub(super) fn is_idle(&self) -> bool {
+        self.origin == Origin::Published
+            && self.stream.borrow().is_none()
+            && *self.demand.borrow() == Demand::default()
+    }
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner
+            .lock()
+            .expect("no panic happens while the lock is held")
+    }
+}
+
+/// A reader's share in a path's demand.
+pub struct Attached(Arc<Path>);
+
+impl Attached {
+    /// The path that is read.
+    pub fn path(&self) -> &Arc<Path> {
+        &self.0
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.0.change_demand(|d| d.readers -= 1);
+    }
+}
