@@ -1,0 +1,175 @@
+//! The key of the day and the map of the day: born together, wiped together, never written anywhere.
+//!
+//! The key is random, never derived from a date, a configuration or another key, so nobody can make it again.
+//! Whether the day is over is asked at every use, by the wall clock: a clock that jumps ahead starts a new key,
+//! and a clock that jumps back starts a new one too: a day's key is never used again once it was left.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::hash::Hasher;
+use std::ops::Range;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use hmac::Hmac;
+use hmac::KeyInit;
+use hmac::Mac;
+use jiff::Timestamp;
+use jiff::ToSpan;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use sha2::Sha256;
+use zeroize::Zeroize;
+use zeroize::Zeroizing;
+
+use crate::privacy::Options;
+use crate::privacy::RawViewer;
+
+/// One calendar day's key and map.
+pub(in crate::privacy) struct Epoch {
+    /// From the first instant of the day to the first of the next; 23 to 25 hours.
+    span: Range<Timestamp>,
+    day: Date,
+    key: Zeroizing<[u8; 32]>,
+    map: HashMap<Tag, DayId>,
+    /// The pseudonym of all viewers for whom the map has no room.
+    shared: DayId,
+    overflowed: u64,
+}
+
+impl Epoch {
+    /// The day that `now` is in, with a fresh key.
+    pub(in crate::privacy) fn begin(now: SystemTime, options: &Options) -> Self {
+        let (day, span) = calendar_day(now, &options.time_zone);
+        let mut key = Zeroizing::new([0; 32]);
+        fill(key.as_mut_slice());
+        Self {
+            span,
+            day,
+            key,
+            map: HashMap::new(),
+            shared: DayId::random(),
+            overflowed: 0,
+        }
+    }
+
+    /// Starts a new day if `now` is not in this one, whichever side it is on. The old key and map are wiped.
+    pub(in crate::privacy) fn follow(&mut self, now: SystemTime, options: &Options) {
+        if !self.span.contains(&timestamp(now)) {
+            *self = Self::begin(now, options);
+        }
+    }
+
+    /// The pseudonym of a viewer, the same one all day.
+    pub(in crate::privacy) fn day_id(&mut self, raw: &RawViewer, options: &Options) -> [u8; 16] {
+        let tag = self.tag(raw, &options.tenant);
+        if let Some(id) = self.map.get(&tag) {
+            return id.0;
+        }
+        if self.map.len() >= options.most_viewers {
+            self.overflowed += 1;
+            return self.shared.0;
+        }
+        let id = DayId::random();
+        let bytes = id.0;
+        self.map.insert(tag, id);
+        bytes
+    }
+
+    pub(in crate::privacy) fn day(&self) -> Date {
+        self.day
+    }
+    pub(in crate::privacy) fn viewers(&self) -> usize {
+        self.map.len()
+    }
+    pub(in crate::privacy) fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+    /// How long the day still lasts.
+    pub(in crate::privacy) fn remaining(&self, now: SystemTime) -> Duration {
+        Duration::try_from(self.span.end.duration_since(timestamp(now))).unwrap_or_default()
+    }
+
+    /// `"rv1" | lp(tenant) | lp(day) | address family | lp(address unit) | lp(player, major)` under the key, cut
+    /// to 128 bits. `lp` is a length of 16 bits before the bytes, so that no two inputs are written alike.
+    fn tag(&self, raw: &RawViewer, tenant: &str) -> Tag {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.key.as_slice()).expect("a key of any length is taken");
+        let day = days_since_1970(self.day).to_be_bytes();
+        let client = raw.client();
+        let [high, low] = client.major.to_be_bytes();
+        mac.update(b"rv1");
+        update_with_length(&mut mac, tenant.as_bytes());
+        update_with_length(&mut mac, &day);
+        mac.update(&[raw.unit().family()]);
+        update_with_length(&mut mac, raw.unit().bytes());
+        update_with_length(&mut mac, &[client.family as u8, high, low]);
+        let mut whole = mac.finalize().into_bytes();
+        let mut tag = Tag([0; 16]);
+        tag.0.copy_from_slice(&whole[..16]);
+        whole.as_mut_slice().zeroize();
+        tag
+    }
+}
+
+/// The first half of an HMAC. Wiped where it lies.
+#[derive(PartialEq, Eq)]
+struct Tag([u8; 16]);
+
+impl Hash for Tag {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
+
+impl Drop for Tag {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// 128 random bits. Wiped where they lie.
+struct DayId([u8; 16]);
+
+impl DayId {
+    fn random() -> Self {
+        let mut id = Self([0; 16]);
+        fill(&mut id.0);
+        id
+    }
+}
+
+impl Drop for DayId {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+fn update_with_length(mac: &mut Hmac<Sha256>, bytes: &[u8]) {
+    let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    mac.update(&len.to_be_bytes());
+    mac.update(&bytes[..usize::from(len)]);
+}
+
+fn fill(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system has random numbers");
+}
+
+/// The calendar day that `now` is in and where it begins and ends. At the ends of what calendars hold, the
+/// "day" is all that is left.
+fn calendar_day(now: SystemTime, zone: &TimeZone) -> (Date, Range<Timestamp>) {
+    let day = timestamp(now).to_zoned(zone.clone()).date();
+    let start = |day: Date| day.to_zoned(zone.clone()).map(|z| z.timestamp());
+    let first = start(day).unwrap_or(Timestamp::MIN);
+    let next = day.checked_add(1.day()).and_then(start).unwrap_or(Timestamp::MAX);
+    (day, first..next)
+}
+
+fn timestamp(now: SystemTime) -> Timestamp {
+    Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn days_since_1970(day: Date) -> u32 {
+    let epoch = Date::constant(1970, 1, 1);
+    u32::try_from(day.duration_since(epoch).as_hours() / 24).unwrap_or_default()
+}
