@@ -10,7 +10,8 @@
 )]
 
 pub mod base; // clock, tasks, peers: knows nothing of video
-pub mod telemetry; // counters and logs; a label cannot be a string
+pub mod logs; // log lines, looked at once more; what a panic tells
+pub mod telemetry; // counters; a label cannot be a string
 
 pub mod media; // the shared nouns: track, codec, access unit
 pub mod proto; // PURE: bytes and time in, values out

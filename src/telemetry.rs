@@ -1,4 +1,4 @@
-//! Counters and gauges of the program itself, and the set-up of logs.
+//! Counters and gauges of the program itself.
 //!
 //! A label can only be one of the enums below: there is no way to pass a string, so nothing about a viewer
 //! can become one.
