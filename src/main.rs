@@ -1,3 +1,7 @@
 //! The `louver` program: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    louver::cli::main(std::env::args_os())
+}

@@ -1,1 +1,142 @@
-//! (being built)
+//! The command line: what was typed becomes a checked start of `app`, or the answer of one command.
+//!
+//! Human output goes to stderr, results to stdout. Exit status: 0 fine, 1 failed while running, 2 bad usage
+//! or configuration. Not here: what the commands tell of (each asks its room).
+
+mod args;
+mod check;
+mod run;
+mod sources;
+pub mod welcome;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap::Parser;
+
+use crate::cli::args::Command;
+use crate::cli::args::CommandLine;
+use crate::cli::args::Places;
+use crate::config;
+use crate::config::Config;
+use crate::config::ConfigErrors;
+
+/// Why a command ended badly; says the exit status too.
+#[derive(Debug)]
+enum Failure {
+    /// Exit status 2.
+    Usage(String),
+    /// Exit status 2 as well; the text is `FILE:LINE: ...` and gets nothing before it.
+    Mistakes(String),
+    /// Exit status 1.
+    Running(String),
+}
+
+impl Failure {
+    fn usage(error: impl fmt::Display) -> Self {
+        Self::Usage(error.to_string())
+    }
+    fn running(error: impl fmt::Display) -> Self {
+        Self::Running(error.to_string())
+    }
+    /// What it is, without the exit status.
+    fn text(self) -> String {
+        match self {
+            Self::Usage(text) | Self::Mistakes(text) | Self::Running(text) => text,
+        }
+    }
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Mistakes(errors.to_string())
+    }
+}
+
+/// A result could not be written. A reader that went away (`louver stats | head`) is no failure.
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
+        Self::Running(format!("cannot write the result ({})", e.kind()))
+    }
+}
+
+/// Runs the program.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line = match CommandLine::try_parse_from(args) {
+        Ok(line) => line,
+        Err(told) => {
+            // Help and version go to stdout with status 0, mistakes to stderr with 2.
+            let _ = told.print();
+            return ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let (status, prefix) = match failure {
+                Failure::Usage(_) => (2, "louver: "),
+                Failure::Mistakes(_) => (2, ""),
+                Failure::Running(_) => (1, "louver: "),
+            };
+            tell(&format!("{prefix}{}", failure.text()));
+            ExitCode::from(status)
+        }
+    }
+}
+
+fn dispatch(line: CommandLine) -> Result<(), Failure> {
+    let before = line.run;
+    let Some(command) = line.command else {
+        return run::run(&before);
+    };
+    if let Command::Run(args) = command {
+        return run::run(&args.or(before));
+    }
+    if let Some(word) = before.only_for_run() {
+        return Err(Failure::Usage(format!(
+            "{word} before a command other than run has no meaning; leave it out"
+        )));
+    }
+    match command {
+        Command::Run(_) => unreachable!("returned above"),
+        Command::Check(places) => check::check(&places.or(&before.places)),
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut CommandLine::command(), "louver", &mut script);
+    result(&script)
+}
+
+/// Writes a command's result to stdout.
+fn result(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Tells a person something on stderr.
+fn tell(text: &str) {
+    // Nobody is left to be told that stderr is gone.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// The configuration that these places mean: the named file, else the user's, else the defaults.
+fn load(places: &Places) -> Result<Config, ConfigErrors> {
+    let file = places.config.clone().or_else(config::places::config_file);
+    let mut config = file
+        .as_deref()
+        .map_or_else(|| Ok(Config::default()), config::load)?;
+    if let Some(dir) = &places.data_dir {
+        config.data_dir = Some(dir.clone());
+    }
+    Ok(config)
+}

@@ -1,1 +1,304 @@
-//! (being built)
+//! The configuration: shapes first (`file.rs`), rules second (`check.rs`), errors with line numbers.
+//!
+//! A [`Config`] has been checked: nothing behind it looks again. Not here: what was given on the command
+//! line (`cli`), and what the values do (each room has its own `Options`; `app` fills them).
+
+mod check;
+pub mod credentials;
+mod error;
+mod file;
+pub mod places;
+pub mod units;
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::credentials::User;
+use crate::hub::PathName;
+
+pub use error::ConfigError;
+pub use error::ConfigErrors;
+pub use error::mask;
+
+/// What the program runs on. A value of this type has been checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    pub rtsp: Rtsp,
+    pub http: Http,
+    pub hub: Hub,
+    pub publish: Publish,
+    /// Configured paths in the order of their names; no two names are alike, not even by case.
+    pub paths: Vec<PathEntry>,
+    pub auth: Auth,
+    pub privacy: Privacy,
+    /// Where data is kept; `None` means the platform's place (see [`places::data_dir`]).
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The RTSP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rtsp {
+    /// Where it listens; port 0 means that the system chooses. Empty means off.
+    pub listen: Vec<SocketAddr>,
+    /// UDP ports of RTP (even) and RTCP (the next); `(0, 0)` means that the system chooses such a pair,
+    /// `None` that media goes over TCP only.
+    pub udp_ports: Option<(u16, u16)>,
+    /// A session without a sign of life for so long is closed.
+    pub session_timeout: Duration,
+    /// A reader that takes nothing for so long is closed.
+    pub write_timeout: Duration,
+    /// Open TCP connections at most.
+    pub max_connections: usize,
+}
+
+impl Default for Rtsp {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8554))],
+            udp_ports: Some((8000, 8001)),
+            session_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(10),
+            max_connections: 10_000,
+        }
+    }
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Where it listens; port 0 means that the system chooses. Empty means off.
+    pub listen: Vec<SocketAddr>,
+    /// Open TCP connections at most.
+    pub max_connections: usize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+            max_connections: 10_000,
+        }
+    }
+}
+
+/// The middle: what each stream keeps for its readers, and how many paths there may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hub {
+    /// Bytes of a stream that are kept for readers that lag.
+    pub ring_bytes: usize,
+    /// Age of what is kept for readers that lag.
+    pub ring_time: Duration,
+    /// Paths that publishers may open beside the configured ones.
+    pub max_paths: usize,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            ring_bytes: 16 << 20,
+            ring_time: Duration::from_secs(10),
+            max_paths: 1_000,
+        }
+    }
+}
+
+/// Who may publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Whether publishers may open paths that are not configured.
+    pub allow: bool,
+}
+
+impl Default for Publish {
+    fn default() -> Self {
+        Self { allow: true }
+    }
+}
+
+/// A configured path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathEntry {
+    /// A checked path name.
+    pub name: String,
+    /// A checked source.
+    pub source: String,
+}
+
+/// Who may read and publish.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Auth {
+    pub required: Required,
+    /// Users of the file. Empty means the generated ones (see [`credentials`]).
+    pub users: Vec<User>,
+}
+
+/// Where credentials are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Required {
+    /// On listeners that other machines can reach.
+    #[default]
+    Auto,
+    /// On loopback too.
+    Always,
+}
+
+impl Required {
+    /// Whether a listener bound to this address asks for credentials. Trust follows the listener alone.
+    pub fn at(self, listener: &SocketAddr) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Auto => !listener.ip().is_loopback(),
+        }
+    }
+}
+
+/// How the audience is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Privacy {
+    /// IANA name of the time zone whose calendar days are counted by.
+    pub time_zone: String,
+    /// Groups smaller than this are not shown.
+    pub k: u32,
+}
+
+impl Default for Privacy {
+    fn default() -> Self {
+        Self {
+            time_zone: "UTC".to_owned(),
+            k: 5,
+        }
+    }
+}
+
+impl Config {
+    /// Moves the loopback listeners to every IPv4 interface, on which credentials are then required.
+    ///
+    /// IPv6 is left to the configuration: there is no NAT in front of it, so "every interface" would often
+    /// mean the whole internet.
+    pub fn open_to_lan(&mut self) {
+        for addr in self.rtsp.listen.iter_mut().chain(&mut self.http.listen) {
+            if addr.ip().is_loopback() {
+                addr.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            }
+        }
+        // 127.0.0.1 and [::1] at one port became the same listener.
+        dedup(&mut self.rtsp.listen);
+        dedup(&mut self.http.listen);
+    }
+
+    /// Whether some listener asks for credentials.
+    pub fn needs_credentials(&self) -> bool {
+        let mut listeners = self.rtsp.listen.iter().chain(&self.http.listen);
+        listeners.any(|addr| self.auth.required.at(addr))
+    }
+}
+
+fn dedup(addrs: &mut Vec<SocketAddr>) {
+    let mut seen = Vec::new();
+    addrs.retain(|a| {
+        let new = a.port() == 0 || !seen.contains(a);
+        seen.push(*a);
+        new
+    });
+}
+
+/// Largest file that is read as configuration, bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// Every mistake that was found, each with its line.
+pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
+    let name = file.display().to_string();
+    let whole = |message: String| ConfigErrors::from(ConfigError::whole(&name, message));
+    let too_large = || whole("the file is larger than 1 MiB, expected a TOML configuration".to_owned());
+    if fs::metadata(file).is_ok_and(|m| m.len() > MAX_FILE) {
+        return Err(too_large());
+    }
+    let text = fs::read_to_string(file).map_err(|e| whole(unreadable(&e)))?;
+    let mut config = parse(&name, &text)?;
+    // A relative directory in a file means: beside the file, wherever the program was started.
+    if let (Some(dir), Some(base)) = (&config.data_dir, file.parent()) {
+        config.data_dir = Some(base.join(dir));
+    }
+    Ok(config)
+}
+
+/// Checks the text of a file called `file`.
+///
+/// # Errors
+/// Every mistake that was found, each with its line. A mistake of shape (not TOML, unknown key) hides others.
+pub fn parse(file: &str, text: &str) -> Result<Config, ConfigErrors> {
+    let shapes = toml::from_str(text)
+        .map_err(|e| ConfigError::at(file, text, &e.span().unwrap_or(0..0), e.message()))?;
+    check::check(file, text, &shapes)
+}
+
+/// Why a text is no path name, if it is none.
+pub fn path_name_error(name: &str) -> Option<String> {
+    PathName::parse(name).is_err().then(|| {
+        format!("`{name}` is no path name, expected letters, digits and . _ ~ - , with / between parts")
+    })
+}
+
+/// Why a text is no source, if it is none.
+pub fn source_error(source: &str) -> Option<String> {
+    const KINDS: [&str; 3] = ["webcam:", "pattern:", "publish:"];
+    (!KINDS.iter().any(|kind| source.starts_with(kind))).then(|| {
+        "this is no source, expected webcam:, webcam:/dev/video0?size=1280x720&fps=30, \
+         pattern:?size=640x360&fps=15 or publish:"
+            .to_owned()
+    })
+}
+
+fn unreadable(e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::NotFound => "no such file, expected a TOML configuration".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "may not be read, expected a file that this user can read".to_owned()
+        }
+        io::ErrorKind::InvalidData => "is not UTF-8 text, expected a TOML configuration".to_owned(),
+        kind => format!("cannot be read ({kind}), expected a TOML configuration"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opening_to_the_lan_moves_loopback_listeners_only_and_requires_credentials() {
+        let text = "[rtsp]\nlisten = [\"127.0.0.1:8554\", \"[::1]:8554\"]\n[http]\nlisten = \"192.0.2.1:80\"";
+        let mut config = parse("f", text).unwrap();
+        config.open_to_lan();
+        assert_eq!(config.rtsp.listen, ["0.0.0.0:8554".parse().unwrap()]);
+        assert_eq!(config.http.listen, ["192.0.2.1:80".parse().unwrap()]);
+        assert!(config.needs_credentials());
+        assert!(!Config::default().needs_credentials());
+    }
+
+    #[test]
+    fn loopback_is_open_unless_credentials_are_always_required() {
+        let loopback = "127.0.0.1:1".parse().unwrap();
+        assert!(!Required::Auto.at(&loopback));
+        assert!(Required::Always.at(&loopback));
+        for other in ["0.0.0.0:1", "[::]:1", "192.168.0.2:1"] {
+            assert!(Required::Auto.at(&other.parse().unwrap()), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_relative_data_directory_is_beside_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("louver.toml");
+        fs::write(&file, "[data]\ndir = \"kept\"").unwrap();
+        assert_eq!(load(&file).unwrap().data_dir, Some(dir.path().join("kept")));
+    }
+}

@@ -1,0 +1,153 @@
+//! The command line as the user typed it: clap's definitions, from which help and completions are made too.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+use clap_complete::Shell;
+
+const EXAMPLES: &str = "\
+Examples:
+  louver                                 the first webcam (else a test picture), for this machine only
+  louver --lan                           for the whole network; shows user and password once
+  louver pattern:                        a test picture with a clock
+  louver door=webcam:/dev/video0         this camera as rtsp://localhost:8554/door
+  louver 'webcam:/dev/video0?size=1280x720&fps=30'
+  louver check --config louver.toml      is this file right?
+
+SOURCE is webcam: (the first), webcam:DEVICE?size=WxH&fps=N, pattern:?size=WxH&fps=N or publish:
+(wait for a publisher). Without PATH= the paths are called webcam, webcam2 and so on. Anybody who may
+publish can, without configuration:
+  ffmpeg -re -i clip.mp4 -c copy -f rtsp rtsp://localhost:8554/mystream
+
+Exit status: 0 fine, 1 failed while running, 2 bad usage or configuration.";
+
+/// Turns a webcam or any publisher into an IP camera, and tells how it is watched without knowing who watches
+#[derive(Parser, Debug)]
+#[command(name = "louver", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(super) struct CommandLine {
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// What to do; `run` when nothing is said.
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Relay cameras and publishers (also when no command is given)
+    #[command(after_help = EXAMPLES)]
+    Run(RunArgs),
+    /// Say what is wrong in the configuration, and at which line
+    Check(Places),
+    /// Print what makes a shell complete this program's command line
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Of `run`.
+#[derive(Args, Debug, Default, Clone)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) places: Places,
+    /// Listen on every IPv4 interface, and require credentials
+    #[arg(long)]
+    pub(super) lan: bool,
+    /// What to log: error, warn, info, debug, trace, or pairs as in louver::egress=debug [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub(super) log: Option<String>,
+    /// What to show on which path
+    #[arg(value_name = "[PATH=]SOURCE")]
+    pub(super) sources: Vec<String>,
+}
+
+/// Where configuration and data are.
+#[derive(Args, Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Places {
+    /// Configuration file [default: louver/louver.toml in the user's configuration directory, if there]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Directory for sessions and credentials [default: louver in the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+}
+
+impl Places {
+    /// What was said before the command counts for the command, unless it says otherwise.
+    pub(super) fn or(self, before: &Self) -> Self {
+        Self {
+            config: self.config.or_else(|| before.config.clone()),
+            data_dir: self.data_dir.or_else(|| before.data_dir.clone()),
+        }
+    }
+}
+
+impl RunArgs {
+    /// `louver --lan run pattern:` is `louver run --lan pattern:`.
+    pub(super) fn or(self, before: Self) -> Self {
+        Self {
+            places: self.places.or(&before.places),
+            lan: self.lan || before.lan,
+            log: self.log.or(before.log),
+            sources: [before.sources, self.sources].concat(),
+        }
+    }
+
+    /// The first thing here that means something to `run` alone.
+    pub(super) fn only_for_run(&self) -> Option<&'static str> {
+        if self.lan {
+            Some("--lan")
+        } else if self.log.is_some() {
+            Some("--log")
+        } else if !self.sources.is_empty() {
+            Some("SOURCE")
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default_and_its_arguments_stand_alone() {
+        let parse = |words: &[&str]| CommandLine::try_parse_from([&["louver"], words].concat()).unwrap();
+        assert!(parse(&[]).command.is_none());
+        assert!(parse(&["--lan"]).run.lan);
+        let one = parse(&["--log", "debug", "pattern:", "door=webcam:/dev/video0?size=1x1"]);
+        assert_eq!(one.run.sources, ["pattern:", "door=webcam:/dev/video0?size=1x1"]);
+        assert!(matches!(parse(&["run", "--lan", "pattern:"]).command, Some(Command::Run(a)) if a.lan));
+        assert!(matches!(parse(&["check"]).command, Some(Command::Check(_))));
+        // Only the first word can be a command.
+        assert!(parse(&["pattern:", "check"]).command.is_none());
+    }
+
+    #[test]
+    fn places_may_stand_before_or_after_the_command() {
+        let places = |words: &[&str]| {
+            let line = CommandLine::try_parse_from([&["louver"], words].concat()).unwrap();
+            match line.command {
+                Some(Command::Check(places)) => places.or(&line.run.places),
+                other => panic!("{other:?}"),
+            }
+        };
+        let after = places(&["check", "--config", "a", "--data-dir", "d"]);
+        assert_eq!(places(&["--config", "a", "--data-dir", "d", "check"]), after);
+        assert_eq!(
+            places(&["--config", "b", "check", "--config", "a", "--data-dir", "d"]),
+            after
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! `louver run`: everything is checked here, then `app` takes over.
+
+use std::sync::Arc;
+
+use crate::app;
+use crate::cli::Failure;
+use crate::cli::args::RunArgs;
+use crate::cli::load;
+use crate::cli::sources;
+use crate::config::Config;
+use crate::config::credentials;
+use crate::config::places;
+use crate::logs;
+use crate::telemetry::Metrics;
+
+/// Runs until a signal ends it.
+pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let config = configured(args)?;
+    let metrics = Metrics::new();
+    logs::init(args.log.as_deref(), Arc::clone(&metrics)).map_err(Failure::usage)?;
+    logs::install_panic_hook();
+    let data_dir = places::data_dir(&config).map_err(Failure::usage)?;
+    places::make_data_dir(&data_dir).map_err(Failure::running)?;
+    let again = args.clone();
+    let start = app::Start {
+        credentials: credentials::of(&config, &data_dir).map_err(Failure::running)?,
+        config,
+        data_dir,
+        metrics,
+        reload: Box::new(move || configured(&again).map_err(|f| f.text())),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::Running(format!("cannot start threads ({})", e.kind())))?;
+    runtime.block_on(app::run(start)).map_err(Failure::running)
+}
+
+/// The file's configuration with what the command line adds.
+fn configured(args: &RunArgs) -> Result<Config, Failure> {
+    let mut config = load(&args.places)?;
+    sources::add(&args.sources, &mut config.paths).map_err(Failure::usage)?;
+    if args.lan {
+        config.open_to_lan();
+    }
+    Ok(config)
+}

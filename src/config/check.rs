@@ -1,0 +1,422 @@
+//! The rules: shapes in, a checked [`Config`] or every broken rule out.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use toml::Spanned;
+
+use crate::config::Auth;
+use crate::config::Config;
+use crate::config::Http;
+use crate::config::Hub;
+use crate::config::PathEntry;
+use crate::config::Privacy;
+use crate::config::Publish;
+use crate::config::Required;
+use crate::config::Rtsp;
+use crate::config::credentials::User;
+use crate::config::credentials::user;
+use crate::config::error::ConfigError;
+use crate::config::error::ConfigErrors;
+use crate::config::file::AuthFile;
+use crate::config::file::File;
+use crate::config::file::HttpFile;
+use crate::config::file::HubFile;
+use crate::config::file::Number;
+use crate::config::file::OneOrMore;
+use crate::config::file::PathFile;
+use crate::config::file::PrivacyFile;
+use crate::config::file::RtspFile;
+use crate::config::file::Text;
+use crate::config::file::UserFile;
+use crate::config::units;
+
+/// Applies the rules; what the file leaves out stays at its default.
+pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, ConfigErrors> {
+    let mut c = Checker {
+        file,
+        text,
+        errors: Vec::new(),
+    };
+    let config = Config {
+        rtsp: c.rtsp(&shapes.rtsp),
+        http: c.http(&shapes.http),
+        hub: c.hub(&shapes.hub),
+        publish: Publish {
+            allow: shapes.publish.allow.unwrap_or(Publish::default().allow),
+        },
+        paths: c.paths(&shapes.paths),
+        auth: c.auth(&shapes.auth),
+        privacy: c.privacy(&shapes.privacy),
+        data_dir: c.directory(&shapes.data.dir),
+    };
+    c.port_clashes(&shapes.rtsp, &shapes.http);
+    if c.errors.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigErrors::sorted(c.errors))
+    }
+}
+
+struct Checker<'a> {
+    file: &'a str,
+    text: &'a str,
+    errors: Vec<ConfigError>,
+}
+
+impl Checker<'_> {
+    fn wrong(&mut self, span: &Range<usize>, message: &str) {
+        self.errors
+            .push(ConfigError::at(self.file, self.text, span, message));
+    }
+
+    fn rtsp(&mut self, f: &RtspFile) -> Rtsp {
+        let d = Rtsp::default();
+        Rtsp {
+            listen: self.addresses(&f.listen, 8554, d.listen),
+            udp_ports: self.udp_ports(&f.udp_ports, d.udp_ports),
+            session_timeout: self.duration(
+                "session_timeout",
+                &f.session_timeout,
+                5..=3_600,
+                d.session_timeout,
+            ),
+            write_timeout: self.duration("write_timeout", &f.write_timeout, 1..=300, d.write_timeout),
+            max_connections: self.number(
+                "max_connections",
+                &f.max_connections,
+                1..=1_000_000,
+                d.max_connections,
+            ),
+        }
+    }
+
+    fn http(&mut self, f: &HttpFile) -> Http {
+        let d = Http::default();
+        Http {
+            listen: self.addresses(&f.listen, 8080, d.listen),
+            max_connections: self.number(
+                "max_connections",
+                &f.max_connections,
+                1..=1_000_000,
+                d.max_connections,
+            ),
+        }
+    }
+
+    fn hub(&mut self, f: &HubFile) -> Hub {
+        let d = Hub::default();
+        Hub {
+            ring_bytes: self.size("ring_size", &f.ring_size, 1 << 20..=1 << 30, d.ring_bytes),
+            ring_time: self.duration("ring_time", &f.ring_time, 1..=120, d.ring_time),
+            max_paths: self.number("max_paths", &f.max_paths, 0..=1_000_000, d.max_paths),
+        }
+    }
+
+    fn privacy(&mut self, f: &PrivacyFile) -> Privacy {
+        let d = Privacy::default();
+        Privacy {
+            time_zone: self.time_zone(&f.time_zone, d.time_zone),
+            k: self.number("k", &f.k, 1..=1_000, d.k),
+        }
+    }
+
+    fn paths(&mut self, paths: &BTreeMap<Spanned<String>, PathFile>) -> Vec<PathEntry> {
+        // In the order of the file, so that "again" is said at the later of two.
+        let mut by_place: Vec<_> = paths.iter().collect();
+        by_place.sort_by_key(|(name, _)| name.span().start);
+        let mut entries: Vec<PathEntry> = Vec::new();
+        for (name, path) in by_place {
+            let span = name.span();
+            let name = name.get_ref();
+            if let Some(why) = crate::config::path_name_error(name) {
+                self.wrong(&span, &why);
+            }
+            if entries.iter().any(|e| e.name.eq_ignore_ascii_case(name)) {
+                self.wrong(&span, &same_path(name));
+            }
+            let source = self.source(&span, name, &path.source);
+            entries.push(PathEntry {
+                name: name.clone(),
+                source,
+            });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries
+    }
+
+    fn source(&mut self, table: &Range<usize>, name: &str, source: &Text) -> String {
+        let Some(source) = source else {
+            self.wrong(
+                table,
+                &format!(
+                    "path `{name}` has no source, expected source = \"webcam:\" or another (see the sample)"
+                ),
+            );
+            return String::new();
+        };
+        if let Some(why) = crate::config::source_error(source.get_ref()) {
+            self.wrong(&source.span(), &why);
+        }
+        source.get_ref().clone()
+    }
+
+    fn auth(&mut self, f: &AuthFile) -> Auth {
+        let required = match f.required.as_ref().map(|r| (r.get_ref().as_str(), r.span())) {
+            None | Some(("auto", _)) => Required::Auto,
+            Some(("always", _)) => Required::Always,
+            Some((_, span)) => {
+                self.wrong(&span, "required is unknown, expected \"auto\" or \"always\"");
+                Required::Auto
+            }
+        };
+        let mut users: Vec<User> = Vec::new();
+        for raw in &f.users {
+            let Some(checked) = self.user(raw) else { continue };
+            if users.iter().any(|u| u.name == checked.name) {
+                self.wrong(
+                    &raw.span(),
+                    "this user name is there already, expected each name once",
+                );
+            }
+            users.push(checked);
+        }
+        Auth { required, users }
+    }
+
+    fn user(&mut self, raw: &Spanned<UserFile>) -> Option<User> {
+        let UserFile {
+            name,
+            ha1_md5,
+            ha1_sha256,
+        } = raw.get_ref();
+        let (Some(name), Some(md5), Some(sha256)) = (name, ha1_md5, ha1_sha256) else {
+            self.wrong(
+                &raw.span(),
+                "a user is incomplete, expected name, ha1_md5 and ha1_sha256",
+            );
+            return None;
+        };
+        let good = |c: char| c.is_ascii_graphic() && !matches!(c, ':' | '"' | '\\' | '/' | '@');
+        if name.get_ref().is_empty() || name.get_ref().len() > 64 || !name.get_ref().chars().all(good) {
+            self.wrong(
+                &name.span(),
+                "a user name is 1 to 64 visible ASCII characters without : \" \\ / @",
+            );
+        }
+        let checked = user(name.get_ref(), md5.get_ref(), sha256.get_ref());
+        if checked.is_none() {
+            let (short, span) = match md5.get_ref().len() {
+                32 => (
+                    "ha1_sha256 is no hash, expected 64 hexadecimal digits",
+                    sha256.span(),
+                ),
+                _ => ("ha1_md5 is no hash, expected 32 hexadecimal digits", md5.span()),
+            };
+            self.wrong(&span, short);
+        }
+        checked
+    }
+
+    fn addresses(
+        &mut self,
+        raw: &Option<Spanned<OneOrMore>>,
+        example: u16,
+        default: Vec<SocketAddr>,
+    ) -> Vec<SocketAddr> {
+        let Some(raw) = raw else { return default };
+        let mut addrs = Vec::new();
+        for (text, span) in each(raw) {
+            let Ok(addr) = text.parse() else {
+                self.wrong(
+                    &span,
+                    &format!(
+                        "this is no address with a port, expected \"127.0.0.1:{example}\", \
+                     \"0.0.0.0:{example}\" (every interface) or \"[::1]:{example}\""
+                    ),
+                );
+                continue;
+            };
+            addrs.push(addr);
+        }
+        addrs
+    }
+
+    fn udp_ports(
+        &mut self,
+        raw: &Option<Spanned<Vec<i64>>>,
+        default: Option<(u16, u16)>,
+    ) -> Option<(u16, u16)> {
+        let Some(raw) = raw else { return default };
+        let port = |n: i64| u16::try_from(n).ok();
+        match raw.get_ref().as_slice() {
+            [] => return None,
+            [0, 0] => return Some((0, 0)),
+            [rtp, rtcp] => {
+                if let (Some(rtp @ 1..), Some(rtcp)) = (port(*rtp), port(*rtcp))
+                    && rtp.is_multiple_of(2)
+                    && rtcp == rtp + 1
+                {
+                    return Some((rtp, rtcp));
+                }
+            }
+            _ => {}
+        }
+        self.wrong(
+            &raw.span(),
+            "these are no ports for RTP and RTCP, expected an even number and the next as in [8000, 8001], \
+             [0, 0] (the system chooses) or [] (TCP only)",
+        );
+        default
+    }
+
+    /// Two listeners at one port: the second would not start, and the system's message would not say why.
+    fn port_clashes(&mut self, rtsp: &RtspFile, http: &HttpFile) {
+        let mut taken: Vec<SocketAddr> = Vec::new();
+        let defaults = [&Rtsp::default().listen, &Http::default().listen].map(Clone::clone);
+        let mut listeners = Vec::new();
+        for (raw, default) in [&rtsp.listen, &http.listen].into_iter().zip(defaults) {
+            match raw {
+                None => listeners.extend(default.into_iter().map(|a| (a, 0..0))),
+                Some(raw) => {
+                    listeners.extend(each(raw).filter_map(|(text, span)| Some((text.parse().ok()?, span))));
+                }
+            }
+        }
+        // What the file says comes last, so that a clash with a default has a line.
+        listeners.sort_by_key(|(_, span)| span.start);
+        for (addr, span) in listeners {
+            if let Some(other) = taken.iter().find(|other| clash(other, &addr)) {
+                let message = format!("{addr} is taken by {other} of this program, expected another port");
+                self.wrong(&span, &message);
+            }
+            taken.push(addr);
+        }
+    }
+
+    fn duration(
+        &mut self,
+        key: &str,
+        raw: &Text,
+        seconds: std::ops::RangeInclusive<u64>,
+        default: Duration,
+    ) -> Duration {
+        let Some(raw) = raw else { return default };
+        let [least, most] = [*seconds.start(), *seconds.end()].map(Duration::from_secs);
+        match units::duration(raw.get_ref()) {
+            Some(d) if (least..=most).contains(&d) => return d,
+            Some(_) => self.wrong(
+                &raw.span(),
+                &format!(
+                    "{key} is out of range, expected {} to {}",
+                    units::show_duration(least),
+                    units::show_duration(most)
+                ),
+            ),
+            None => self.wrong(
+                &raw.span(),
+                &format!(
+                    "{key} is no duration, expected {} as in \"{}\"",
+                    units::DURATION_FORM,
+                    units::show_duration(default)
+                ),
+            ),
+        }
+        default
+    }
+
+    fn size(&mut self, key: &str, raw: &Text, range: std::ops::RangeInclusive<u64>, default: usize) -> usize {
+        let Some(raw) = raw else { return default };
+        match units::size(raw.get_ref()) {
+            Some(n) if range.contains(&n) => return usize::try_from(n).unwrap_or(default),
+            Some(_) => self.wrong(
+                &raw.span(),
+                &format!(
+                    "{key} is out of range, expected {} to {}",
+                    units::show_size(*range.start()),
+                    units::show_size(*range.end())
+                ),
+            ),
+            None => self.wrong(
+                &raw.span(),
+                &format!(
+                    "{key} is no size, expected {} as in \"{}\"",
+                    units::SIZE_FORM,
+                    units::show_size(default as u64)
+                ),
+            ),
+        }
+        default
+    }
+
+    fn number<T: TryFrom<i64>>(
+        &mut self,
+        key: &str,
+        raw: &Number,
+        range: std::ops::RangeInclusive<i64>,
+        default: T,
+    ) -> T {
+        let Some(raw) = raw else { return default };
+        let n = *raw.get_ref();
+        if let (true, Ok(n)) = (range.contains(&n), T::try_from(n)) {
+            return n;
+        }
+        let message = format!(
+            "{key} is out of range, expected {} to {}",
+            range.start(),
+            range.end()
+        );
+        self.wrong(&raw.span(), &message);
+        default
+    }
+
+    fn time_zone(&mut self, raw: &Text, default: String) -> String {
+        let Some(raw) = raw else { return default };
+        if TimeZone::get(raw.get_ref()).is_err() {
+            self.wrong(
+                &raw.span(),
+                "time_zone is unknown here, expected \"UTC\" or a name as in \"Europe/Paris\" \
+                 (such names need the system's package tzdata)",
+            );
+        }
+        raw.get_ref().clone()
+    }
+
+    fn directory(&mut self, raw: &Text) -> Option<PathBuf> {
+        let raw = raw.as_ref()?;
+        if raw.get_ref().trim().is_empty() {
+            self.wrong(
+                &raw.span(),
+                "dir is empty, expected a directory, or no such line for the platform's",
+            );
+        }
+        Some(PathBuf::from(raw.get_ref()))
+    }
+}
+
+fn same_path(name: &str) -> String {
+    format!(
+        "path `{name}` is there already, expected each name once (upper and lower case are the same to VLC)"
+    )
+}
+
+/// The texts of a list, each at its own place.
+fn each(raw: &Spanned<OneOrMore>) -> impl Iterator<Item = (&str, Range<usize>)> {
+    let (one, more) = match raw.get_ref() {
+        OneOrMore::One(text) => (Some((text.as_str(), raw.span())), [].as_slice()),
+        OneOrMore::More(list) => (None, list.as_slice()),
+    };
+    one.into_iter()
+        .chain(more.iter().map(|t| (t.get_ref().as_str(), t.span())))
+}
+
+/// Whether the second of two listeners could not be bound beside the first.
+fn clash(a: &SocketAddr, b: &SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let overlap = a.ip() == b.ip() || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() != 0 && a.port() == b.port() && overlap
+}

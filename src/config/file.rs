@@ -1,0 +1,136 @@
+//! The file as the user wrote it. Only shapes here; no rules and no defaults (see `check.rs`).
+//!
+//! Everything is optional and keeps its place in the file, so that one run can report several mistakes,
+//! each at its line. Unknown keys are refused. `flatten`, `untagged` and `tag` are not used: serde buffers
+//! for them, and the errors would lose their lines.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::de::SeqAccess;
+use serde::de::Visitor;
+use serde::de::value::SeqAccessDeserializer;
+use toml::Spanned;
+
+/// A text value and where it stands.
+pub(super) type Text = Option<Spanned<String>>;
+/// A whole number and where it stands. Signed and wide, so that our range check speaks, not the parser's.
+pub(super) type Number = Option<Spanned<i64>>;
+
+/// The whole file.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct File {
+    pub(super) rtsp: RtspFile,
+    pub(super) http: HttpFile,
+    pub(super) hub: HubFile,
+    pub(super) publish: PublishFile,
+    pub(super) paths: BTreeMap<Spanned<String>, PathFile>,
+    pub(super) auth: AuthFile,
+    pub(super) privacy: PrivacyFile,
+    pub(super) data: DataFile,
+}
+
+/// `[rtsp]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RtspFile {
+    pub(super) listen: Option<Spanned<OneOrMore>>,
+    pub(super) udp_ports: Option<Spanned<Vec<i64>>>,
+    pub(super) session_timeout: Text,
+    pub(super) write_timeout: Text,
+    pub(super) max_connections: Number,
+}
+
+/// `[http]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct HttpFile {
+    pub(super) listen: Option<Spanned<OneOrMore>>,
+    pub(super) max_connections: Number,
+}
+
+/// `[hub]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct HubFile {
+    pub(super) ring_size: Text,
+    pub(super) ring_time: Text,
+    pub(super) max_paths: Number,
+}
+
+/// `[publish]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct PublishFile {
+    pub(super) allow: Option<bool>,
+}
+
+/// `[paths.NAME]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct PathFile {
+    pub(super) source: Text,
+}
+
+/// `[auth]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct AuthFile {
+    pub(super) required: Text,
+    pub(super) users: Vec<Spanned<UserFile>>,
+}
+
+/// `[[auth.users]]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct UserFile {
+    pub(super) name: Text,
+    pub(super) ha1_md5: Text,
+    pub(super) ha1_sha256: Text,
+}
+
+/// `[privacy]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct PrivacyFile {
+    pub(super) time_zone: Text,
+    pub(super) k: Number,
+}
+
+/// `[data]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct DataFile {
+    pub(super) dir: Text,
+}
+
+/// `"a"` or `["a", "b"]`.
+pub(super) enum OneOrMore {
+    One(String),
+    More(Vec<Spanned<String>>),
+}
+
+impl<'de> Deserialize<'de> for OneOrMore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrMoreVisitor)
+    }
+}
+
+struct OneOrMoreVisitor;
+
+impl<'de> Visitor<'de> for OneOrMoreVisitor {
+    type Value = OneOrMore;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a list of strings")
+    }
+    fn visit_str<E>(self, text: &str) -> Result<OneOrMore, E> {
+        Ok(OneOrMore::One(text.to_owned()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMore, A::Error> {
+        Deserialize::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMore::More)
+    }
+}

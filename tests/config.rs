@@ -1,0 +1,296 @@
+//! The configuration file and the command line as users meet them: texts, exit statuses, the sample.
+//!
+//! Error texts are golden files in `tests/golden/config`; `UPDATE_GOLDEN=1 cargo test --test config` rewrites
+//! them, and git shows what moved.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::process::Output;
+
+use louver::config;
+use louver::config::Config;
+
+const SAMPLE: &str = include_str!("../config/louver.toml");
+
+#[test]
+fn the_sample_equals_the_defaults() {
+    assert_eq!(config::parse("louver.toml", SAMPLE).unwrap(), Config::default());
+}
+
+#[test]
+fn the_examples_in_the_sample_are_right_too() {
+    let uncommented: String = SAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(example) if !example.is_empty() && !example.starts_with(' ') => format!("{example}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let config = config::parse("louver.toml", &uncommented).unwrap();
+    assert_eq!(config.paths.len(), 2);
+    assert_eq!(config.auth.users.len(), 1);
+    assert!(config.data_dir.is_some());
+}
+
+/// Serde lists what it expected; that list is compared with the sample, so no key can be forgotten.
+#[test]
+fn every_key_that_is_understood_occurs_in_the_sample() {
+    let tables = expected("zzz = 1");
+    assert!(tables.len() >= 8, "{tables:?}");
+    for table in tables {
+        let (header, keys) = match table.as_str() {
+            "paths" => ("[paths.door]".to_owned(), expected("[paths.x]\nzzz = 1")),
+            other => (format!("[{other}]"), expected(&format!("[{other}]\nzzz = 1"))),
+        };
+        let text = section(&header);
+        for key in keys {
+            let found = text.lines().any(|l| {
+                let l = l.trim_start_matches('#');
+                l.starts_with(&format!("{key} = ")) || l == format!("[[{table}.{key}]]")
+            });
+            assert!(found, "{key} of {header} is not in the sample");
+        }
+    }
+    let text = section("[auth]");
+    for key in expected("[[auth.users]]\nzzz = 1") {
+        assert!(
+            text.contains(&format!("#{key} = ")),
+            "{key} of [[auth.users]] is not in the sample"
+        );
+    }
+}
+
+/// The names that the parser says it expected.
+fn expected(text: &str) -> Vec<String> {
+    let error = config::parse("f", text).unwrap_err().to_string();
+    let (_, list) = error.split_once("expected ").unwrap_or_else(|| panic!("{error}"));
+    let list = list.lines().next().unwrap_or("");
+    list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// A table of the sample with what belongs to it.
+fn section(header: &str) -> &'static str {
+    let begin = |line: String| SAMPLE.find(&line).map(|at| at + 1);
+    let start = begin(format!("\n{header}\n")).or_else(|| begin(format!("\n#{header}\n")));
+    let start = start.unwrap_or_else(|| panic!("{header} is not in the sample"));
+    let text = &SAMPLE[start..];
+    let end = text[1..].find("\n\n\n").map_or(text.len(), |e| e + 1);
+    &text[..end]
+}
+
+/// Name of the golden file, and a file with mistakes.
+const MISTAKES: [(&str, &str); 23] = [
+    ("not_toml", "[rtsp\nlisten = 1\n"),
+    ("unknown_table", "[rtps]\nlisten = \"127.0.0.1:1\"\n"),
+    (
+        "unknown_key",
+        "[rtsp]\nlisten = \"127.0.0.1:1\"\nsession_timeuot = \"60s\"\n",
+    ),
+    ("wrong_type", "[hub]\nmax_paths = \"many\"\n"),
+    ("wrong_type_bool", "[publish]\nallow = 1\n"),
+    ("wrong_type_table", "rtsp = 8554\n"),
+    ("wrong_type_list", "[http]\nlisten = 8080\n"),
+    (
+        "listen_without_port",
+        "[rtsp]\nlisten = \"127.0.0.1\"\n\n[http]\nlisten = [\"127.0.0.1:1\", \":8080\"]\n",
+    ),
+    ("port_clash", "[rtsp]\nlisten = [\"127.0.0.1:8080\"]\n"),
+    (
+        "port_clash_any",
+        "[rtsp]\nlisten = \"0.0.0.0:80\"\n[http]\nlisten = \"127.0.0.1:80\"\n",
+    ),
+    ("udp_ports_odd", "[rtsp]\nudp_ports = [8001, 8002]\n"),
+    ("udp_ports_apart", "[rtsp]\nudp_ports = [8000, 8002]\n"),
+    ("udp_ports_large", "[rtsp]\nudp_ports = [70000, 70001]\n"),
+    (
+        "durations",
+        "[rtsp]\nsession_timeout = \"60\"\nwrite_timeout = \"2h\"\n[hub]\nring_time = \"200ms\"\n",
+    ),
+    ("sizes", "[hub]\nring_size = \"16M\"\n"),
+    ("size_range", "[hub]\nring_size = \"2GiB\"\nmax_paths = -1\n"),
+    (
+        "path_name",
+        "[paths.\"front door\"]\nsource = \"webcam:\"\n[paths.\"a//b\"]\nsource = \"webcam:\"\n",
+    ),
+    (
+        "path_twice",
+        "[paths.door]\nsource = \"webcam:\"\n[paths.Door]\nsource = \"publish:\"\n",
+    ),
+    (
+        "path_twice_exactly",
+        "[paths.door]\nsource = \"webcam:\"\n[paths.door]\nsource = \"publish:\"\n",
+    ),
+    (
+        "path_source",
+        "[paths.a]\n[paths.b]\nsource = \"bogus://anna:hunter2@cam/1\"\n",
+    ),
+    (
+        "auth",
+        "[auth]\nrequired = \"never\"\n[[auth.users]]\nname = \"a:b\"\nha1_md5 = \"hunter2\"\nha1_sha256 = \"00\"\n\
+         [[auth.users]]\nname = \"anna\"\n",
+    ),
+    ("time_zone", "[privacy]\ntime_zone = \"Europe/Atlantis\"\nk = 0\n"),
+    ("data_dir", "[data]\ndir = \"\"\n"),
+];
+
+#[test]
+fn mistakes_are_told_with_line_and_what_was_expected() {
+    let mut differ = Vec::new();
+    for (name, text) in MISTAKES {
+        let error = config::parse("louver.toml", text).expect_err(name).to_string();
+        assert!(error.contains("expected"), "{name}: {error}");
+        assert!(!error.contains("hunter2"), "{name}: {error}");
+        differ.extend(golden(name, &(error + "\n")));
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+#[test]
+fn a_secret_of_the_wrong_shape_is_not_repeated() {
+    for text in [
+        "[auth]\nusers = \"hunter2\"\n",
+        "[[auth.users]]\nha1_md5 = [\"hunter2\"]\n",
+        "[[auth.users]]\nha1_md5 = \"hunter2\\q\"\n",
+        "[paths]\ndoor = \"rtsp://anna:hunter2@cam/\"\n",
+        "[auth]\npassword = \"hunter2\"\n",
+    ] {
+        let error = config::parse("f", text).unwrap_err().to_string();
+        assert!(error.starts_with("f:"), "{error}");
+        if !text.contains("users = ") {
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn check_ends_with_0_or_2_and_names_file_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = dir.path().join("good.toml");
+    let bad = dir.path().join("bad.toml");
+    fs::write(&good, SAMPLE).unwrap();
+    fs::write(&bad, "[rtsp]\n\nlisten = 8554\n").unwrap();
+    let out = louver(&["check", "--config", path(&good)]);
+    assert_eq!(status(&out), 0, "{out:?}");
+    let out = louver(&["check", "--config", path(&bad)]);
+    assert_eq!(status(&out), 2, "{out:?}");
+    let text = String::from_utf8_lossy(&out.stderr);
+    assert!(text.starts_with(&format!("{}:3: ", path(&bad))), "{text}");
+    assert!(out.stdout.is_empty());
+    let out = louver(&["check", "--config", path(&dir.path().join("none.toml"))]);
+    assert_eq!(status(&out), 2, "{out:?}");
+}
+
+#[test]
+fn the_users_own_configuration_file_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |text: Option<&str>| {
+        fs::create_dir_all(dir.path().join("louver")).unwrap();
+        if let Some(text) = text {
+            fs::write(dir.path().join("louver/louver.toml"), text).unwrap();
+        }
+        let out = Command::new(env!("CARGO_BIN_EXE_louver"))
+            .arg("check")
+            .env("XDG_CONFIG_HOME", dir.path())
+            .output()
+            .unwrap();
+        status(&out)
+    };
+    if cfg!(target_os = "linux") {
+        assert_eq!(check(None), 0);
+        assert_eq!(check(Some("oops")), 2);
+    }
+}
+
+#[test]
+fn help_and_version_go_to_stdout_with_status_0() {
+    let out = louver(&["--version"]);
+    assert_eq!(status(&out), 0);
+    assert_eq!(
+        String::from_utf8_lossy(&out.stdout),
+        format!("louver {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let out = louver(&["--help"]);
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(status(&out), 0);
+    for word in [
+        "Examples:",
+        "--lan",
+        "--config",
+        "--data-dir",
+        "check",
+        "completions",
+        "SOURCE",
+    ] {
+        assert!(text.contains(word), "{word} is not in the help:\n{text}");
+    }
+}
+
+#[test]
+fn bad_usage_ends_with_2_on_stderr_alone() {
+    for words in [
+        &["--no-such-option"][..],
+        &["devics"],
+        &["run", "door=camera:"],
+        &["a b=pattern:"],
+        &["x=pattern:", "x=pattern:"],
+        &["--config"],
+        &["--config", "/no/such/file.toml"],
+        &["--log", "louver=loud", "pattern:"],
+        &["--lan", "check"],
+        &["check", "surplus"],
+        &["completions", "tcsh"],
+    ] {
+        let out = louver(words);
+        assert_eq!(status(&out), 2, "{words:?}: {out:?}");
+        assert!(
+            out.stdout.is_empty() && !out.stderr.is_empty(),
+            "{words:?}: {out:?}"
+        );
+    }
+}
+
+#[test]
+fn completions_are_made_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let out = louver(&["completions", shell]);
+        assert_eq!(status(&out), 0, "{shell}");
+        assert!(
+            String::from_utf8_lossy(&out.stdout).contains("data-dir"),
+            "{shell}"
+        );
+    }
+}
+
+/// The real program, away from the configuration and data of whoever runs the tests.
+fn louver(words: &[&str]) -> Output {
+    let home = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_louver"))
+        .args(words)
+        .env("HOME", home.path())
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("XDG_DATA_HOME")
+        .env_remove("RUST_LOG")
+        .output()
+        .expect("the program starts")
+}
+
+fn status(out: &Output) -> i32 {
+    out.status.code().expect("no signal ended it")
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a temporary path is UTF-8")
+}
+
+/// Compares with `tests/golden/config/NAME.txt`; tells what differs.
+fn golden(name: &str, got: &str) -> Option<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden/config")
+        .join(format!("{name}.txt"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&file, got).unwrap();
+    }
+    let want = fs::read_to_string(&file).unwrap_or_default();
+    (want != got).then(|| format!("{name}.txt differs\n--- want\n{want}--- got\n{got}"))
+}
