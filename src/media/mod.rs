@@ -87,7 +87,8 @@ pub struct Track {
     pub payload_type: u8,
     /// RTP clock, units per second.
     pub rate: Rate,
-    /// The encoding name of `a=rtpmap` (`H264`, `MP4V-ES`, `mpeg4-generic`); empty for static types without one.
+    /// The encoding name of `a=rtpmap` (`H264`, `MP4V-ES`, `mpeg4-generic`), for fixed payload types without
+    /// one that of RFC 3551; empty if the sender named none.
     pub encoding: String,
     /// Audio channels, where `a=rtpmap` names them.
     pub channels: Option<u8>,

@@ -7,3 +7,4 @@ pub mod bits;
 pub mod h264;
 pub mod rtp;
 pub mod rtsp;
+pub mod sdp;

@@ -1,0 +1,75 @@
+//! Session descriptions: the tracks a publisher announces, and what we tell readers (RFC 8866, RFC 3551).
+//!
+//! Reading is lenient, since cameras are not, and keeps only what a [`Description`] has; whatever else a
+//! publisher says of itself (names, addresses, `a=ssrc` with its `cname:user@host`) stops here. Writing is
+//! strict, since players are not lenient either. Not here: joining control URLs, which is the RTSP server's.
+
+mod codec;
+mod parse;
+
+use std::fmt::Write;
+
+pub use parse::MAX_BYTES;
+pub use parse::MAX_TRACKS;
+pub use parse::parse;
+
+use crate::media::Description;
+use crate::media::Track;
+
+/// Why a session description cannot be used. Lines count from 1. Nothing of the text is quoted: it may hold
+/// credentials.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SdpError {
+    /// Longer than [`MAX_BYTES`].
+    #[error("sdp: {bytes} bytes, expected at most {MAX_BYTES}; announce fewer tracks")]
+    TooLong { bytes: usize },
+    /// More media than [`MAX_TRACKS`].
+    #[error("sdp: line {line}: more than {MAX_TRACKS} tracks; announce fewer")]
+    TooManyTracks { line: usize },
+    /// A line that says what cannot be.
+    #[error("sdp: line {line}: {what}, expected {expected}")]
+    Line {
+        line: usize,
+        what: &'static str,
+        expected: &'static str,
+    },
+    /// Nothing that could be relayed.
+    #[error("sdp: no track, expected at least one m=audio, m=video or m=application line over RTP")]
+    NoTracks,
+}
+
+/// The description for readers: one `m=` per track, in order, with `a=control:trackID=N` for track N.
+///
+/// `session_id` must differ between streams; the addresses are 0.0.0.0, since the reader knows where it asked
+/// and anything else leads it astray. The order of the lines is what players were seen to insist on.
+pub fn write(description: &Description, session_id: u64) -> String {
+    let mut out = format!(
+        "v=0\r\no=- {session_id} 1 IN IP4 0.0.0.0\r\ns=Louver\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n\
+         a=control:*\r\na=range:npt=now-\r\n"
+    );
+    for track in &description.tracks {
+        write_track(&mut out, track).expect("a String takes all that is written");
+    }
+    out
+}
+
+fn write_track(out: &mut String, track: &Track) -> std::fmt::Result {
+    let pt = track.payload_type;
+    write!(out, "m={} 0 RTP/AVP {pt}\r\n", track.kind.as_str())?;
+    if !track.encoding.is_empty() {
+        write!(out, "a=rtpmap:{pt} {}/{}", track.encoding, track.rate.hz())?;
+        if let Some(channels) = track.channels {
+            write!(out, "/{channels}")?;
+        }
+        out.push_str("\r\n");
+    }
+    // After rtpmap: FFmpeg forgot parameters that came before it.
+    if let Some(fmtp) = &track.fmtp {
+        write!(out, "a=fmtp:{pt} {fmtp}\r\n")?;
+    }
+    // A plain number at the end: some cameras' and recorders' clients read nothing else.
+    write!(out, "a=control:trackID={}\r\n", track.id.0)
+}
+
+#[cfg(test)]
+mod tests;
