@@ -4,7 +4,9 @@
 //! async one. Not here: what to capture and when (`ingest`), who watches (`hub`). The only unsafe code of
 //! the program is in `av::sys`.
 
+pub(crate) mod annexb;
 pub mod decode;
+pub mod encode;
 pub mod frame;
 pub mod jpeg;
 mod log;
