@@ -38,7 +38,9 @@ mod tests {
 
     #[test]
     fn both_lengths_of_start_codes_separate_units_and_zeros_do_not_count() {
-        let data = [0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3, 0, 0, 1, 0x65, 0, 0, 3, 0, 0];
+        let data = [
+            0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3, 0, 0, 1, 0x65, 0, 0, 3, 0, 0,
+        ];
         let units: Vec<_> = nal_units(&data).collect();
         assert_eq!(units, [&[0x67, 1, 2][..], &[0x68, 3], &[0x65, 0, 0, 3]]);
         assert_eq!(units.iter().map(|u| kind(u)).collect::<Vec<_>>(), [SPS, PPS, IDR]);

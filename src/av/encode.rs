@@ -84,7 +84,10 @@ const CANDIDATES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("h264_videotoolbox", &[("realtime", "1"), ("allow_sw", "1")]),
-    ("h264_qsv", &[("async_depth", "1"), ("forced_idr", "1"), ("preset", "veryfast")]),
+    (
+        "h264_qsv",
+        &[("async_depth", "1"), ("forced_idr", "1"), ("preset", "veryfast")],
+    ),
     ("h264_amf", &[("usage", "ultralowlatency"), ("forced_idr", "1")]),
     ("h264_mf", &[("scenario", "live_streaming")]),
     ("h264_v4l2m2m", &[]),
@@ -111,7 +114,10 @@ impl Encoder {
             }
         }
         if tried.is_empty() {
-            tried.push(format!("unknown encoder {}", options.encoder.as_deref().unwrap_or("")));
+            tried.push(format!(
+                "unknown encoder {}",
+                options.encoder.as_deref().unwrap_or("")
+            ));
         }
         Err(AvError::NoEncoder {
             tried: tried.join(", "),
@@ -286,10 +292,15 @@ fn open_av(
     let doing = "opening an H.264 encoder";
     let (width, height) = (options.width & !1, options.height & !1);
     let fps = options.fps.clamp(1.0, 240.0);
-    let bits = options.bitrate.unwrap_or_else(|| default_bitrate(width, height, fps)) as usize;
+    let bits = options
+        .bitrate
+        .unwrap_or_else(|| default_bitrate(width, height, fps)) as usize;
     let mut context = codec::Context::new_with_codec(found);
     sys::set_rate_buffer(&mut context, bits, format == Pixel::YUVJ420P);
-    let mut video = context.encoder().video().map_err(|e| AvError::from_av(doing, e))?;
+    let mut video = context
+        .encoder()
+        .video()
+        .map_err(|e| AvError::from_av(doing, e))?;
     video.set_width(width);
     video.set_height(height);
     video.set_format(format);
@@ -305,7 +316,9 @@ fn open_av(
     for (key, value) in settings {
         dictionary.set(key, value);
     }
-    video.open_with(dictionary).map_err(|e| AvError::from_av(doing, e))
+    video
+        .open_with(dictionary)
+        .map_err(|e| AvError::from_av(doing, e))
 }
 
 /// Bits per second that suit a size: about 2 Mbit/s for 1280x720 at 30.
@@ -360,7 +373,10 @@ mod tests {
             assert_eq!(decoded.len(), 1, "picture {n}");
             assert_eq!(decoded[0].pts, Some(at(33 * n as i64)));
             let off = (0..320).map(|x| {
-                let (a, b) = (frame.luma_at(x, 100).unwrap(), decoded[0].luma_at(x, 100).unwrap());
+                let (a, b) = (
+                    frame.luma_at(x, 100).unwrap(),
+                    decoded[0].luma_at(x, 100).unwrap(),
+                );
                 u32::from(a.abs_diff(b))
             });
             assert!(off.sum::<u32>() / 320 < 16, "picture {n}");
@@ -373,7 +389,9 @@ mod tests {
         let mut keys = Vec::new();
         // 10 pictures a second although 30 were announced: dim light makes cameras slow.
         for n in 0..50 {
-            let units = encoder.encode(&picture(160, 120, n), at(100 * n as i64), n == 33).unwrap();
+            let units = encoder
+                .encode(&picture(160, 120, n), at(100 * n as i64), n == 33)
+                .unwrap();
             if units[0].keyframe {
                 keys.push(n);
                 let kinds: Vec<_> = annexb::nal_units(&units[0].data).map(annexb::kind).collect();
@@ -388,7 +406,10 @@ mod tests {
     fn the_parameter_sets_are_known_before_the_first_picture_and_stay() {
         let mut encoder = Encoder::open(&options(160, 120)).unwrap();
         let sets = encoder.parameter_sets().to_vec();
-        assert_eq!(sets.iter().map(|s| annexb::kind(s)).collect::<Vec<_>>(), [annexb::SPS, annexb::PPS]);
+        assert_eq!(
+            sets.iter().map(|s| annexb::kind(s)).collect::<Vec<_>>(),
+            [annexb::SPS, annexb::PPS]
+        );
         let first = encoder.encode(&picture(160, 120, 0), at(0), false).unwrap();
         assert!(first[0].keyframe);
         let in_band: Vec<_> = annexb::nal_units(&first[0].data).take(2).collect();
@@ -439,7 +460,9 @@ mod tests {
             encoder: Some("libopenh265".into()),
             ..options(160, 120)
         };
-        let Err(e) = Encoder::open(&wanted) else { panic!("opened") };
+        let Err(e) = Encoder::open(&wanted) else {
+            panic!("opened")
+        };
         assert!(e.to_string().contains("unknown encoder libopenh265"), "{e}");
         assert!(Encoder::open(&options(0, 120)).is_err());
         assert!(Encoder::open(&options(20_000, 120)).is_err());
@@ -450,7 +473,10 @@ mod tests {
         let sets = [Bytes::from_static(&[0x67, 1]), Bytes::from_static(&[0x68, 2])];
         let bare = [0, 0, 0, 1, 0x65, 9];
         let whole = with_parameter_sets(&bare, &sets);
-        assert_eq!(whole[..], [0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 0, 1, 0x65, 9]);
+        assert_eq!(
+            whole[..],
+            [0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 0, 1, 0x65, 9]
+        );
         assert_eq!(with_parameter_sets(&whole, &sets), whole);
     }
 }

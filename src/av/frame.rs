@@ -79,9 +79,6 @@ impl Frame {
     pub(crate) fn as_av(&self) -> &Video {
         &self.video
     }
-    pub(crate) fn as_av_mut(&mut self) -> &mut Video {
-        &mut self.video
-    }
 }
 
 /// A picture without content. The libraries abort on sizes they cannot allocate, so these are checked here.

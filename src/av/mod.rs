@@ -6,10 +6,14 @@
 
 pub(crate) mod annexb;
 pub mod decode;
+pub mod device;
 pub mod encode;
+pub mod formats;
 pub mod frame;
+pub mod input;
 pub mod jpeg;
 mod log;
+pub mod options;
 pub mod scale;
 mod sys;
 

@@ -29,8 +29,10 @@ use ffmpeg_next::util::interrupt;
 use tokio_util::sync::CancellationToken;
 
 use super::AvError;
+use super::device::Coding;
 use super::log::Level;
 use super::log::Lines;
+use super::options::Opening;
 
 /// Makes the libraries ready and sends what they say to our log. Cheap to call again.
 pub fn init() {
@@ -43,36 +45,21 @@ pub fn init() {
     });
 }
 
-/// Whether reading waits for the device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Reading {
-    /// `EAGAIN` when there is nothing: a device that hangs cannot hang us.
-    NonBlocking,
-    /// Waits; looks at the token only where the demuxer does.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for inputs that are not devices"))]
-    Blocking,
-}
-
-/// Opens `url` by the demuxer called `format`, without probing: devices say all in their header.
+/// Opens a device without probing (devices say all in their header), for reading without waiting: a device
+/// that hangs must not hang us.
 ///
-/// `stop` ends an open or a read that waits. Options that the demuxer does not know are an error, since a
-/// misspelt one would be silently without effect.
-pub(super) fn open_input(
-    format: &'static str,
-    url: &str,
-    options: &[(&str, String)],
-    reading: Reading,
-    stop: CancellationToken,
-) -> Result<Input, AvError> {
+/// `stop` ends an open that waits. Options that the input does not know are an error, since a misspelt one
+/// would be silently without effect.
+pub(super) fn open_input(opening: &Opening, stop: CancellationToken) -> Result<Input, AvError> {
     init();
-    let demuxer = find_demuxer(format).ok_or(AvError::NoInput(format))?;
+    let demuxer = find_demuxer(opening.input).ok_or(AvError::NoInput(opening.input))?;
     let doing = "opening the device";
-    let url = CString::new(url).map_err(|_| AvError::Refused {
+    let address = CString::new(opening.address.as_str()).map_err(|_| AvError::Refused {
         doing,
-        reason: "the name holds a zero byte".into(),
+        reason: "its name holds a zero byte".into(),
     })?;
     let mut dictionary = Dictionary::new();
-    for (key, value) in options {
+    for (key, value) in &opening.options {
         dictionary.set(key, value);
     }
     let interrupt = interrupt::new(Box::new(move || stop.is_cancelled()));
@@ -84,13 +71,17 @@ pub(super) fn open_input(
     // SAFETY: `context` was allocated above and nobody else has it.
     let fields = unsafe { &mut *context };
     fields.interrupt_callback = interrupt.interrupt;
-    if reading == Reading::NonBlocking {
-        fields.flags |= ffi::AVFMT_FLAG_NONBLOCK;
-    }
+    fields.flags |= ffi::AVFMT_FLAG_NONBLOCK;
+    fields.video_codec_id = match opening.coding {
+        Some(Coding::H264) => ffi::AVCodecID::AV_CODEC_ID_H264,
+        Some(Coding::Jpeg) => ffi::AVCodecID::AV_CODEC_ID_MJPEG,
+        _ => ffi::AVCodecID::AV_CODEC_ID_NONE,
+    };
     // SAFETY: disowned here and owned again right after the call, which is the only user.
     let mut left = unsafe { dictionary.disown() };
     // SAFETY: all pointers are valid for the call; on failure the call frees `context` and nulls it.
-    let status = unsafe { ffi::avformat_open_input(&raw mut context, url.as_ptr(), demuxer, &raw mut left) };
+    let status =
+        unsafe { ffi::avformat_open_input(&raw mut context, address.as_ptr(), demuxer, &raw mut left) };
     // SAFETY: `left` holds what the call did not take, or null; it has no other owner.
     let left = unsafe { Dictionary::own(left) };
     if status < 0 {
@@ -101,10 +92,23 @@ pub(super) fn open_input(
     match left.iter().next() {
         Some((key, _)) => Err(AvError::Refused {
             doing,
-            reason: format!("the {format} input of this FFmpeg does not know the option {key}"),
+            reason: format!(
+                "the {} input of this FFmpeg does not know the option {key}",
+                opening.input
+            ),
         }),
         None => Ok(input),
     }
+}
+
+/// Width and height of a stream's pictures.
+pub(super) fn picture_size(parameters: &codec::Parameters) -> (u32, u32) {
+    // SAFETY: only asks where they are.
+    let raw = unsafe { parameters.as_ptr() };
+    // SAFETY: live parameters; only read.
+    let fields = unsafe { &*raw };
+    let side = |n: c_int| u32::try_from(n).unwrap_or(0);
+    (side(fields.width), side(fields.height))
 }
 
 /// The demuxer or input device of this name, or null's `None`. The libraries own it for ever.
@@ -117,7 +121,8 @@ fn find_demuxer(name: &str) -> Option<*mut ffi::AVInputFormat> {
     (!found.is_null()).then_some(found)
 }
 
-/// A device as `avdevice_list_input_sources` names it.
+/// A device as `avdevice_list_input_sources` names it. (Linux asks V4L2 itself.)
+#[cfg(any(test, not(target_os = "linux")))]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ListedSource {
     /// What the demuxer takes as its address.
@@ -129,6 +134,7 @@ pub(super) struct ListedSource {
 }
 
 /// The devices that an input device of the libraries can list (`dshow`, `avfoundation`, `v4l2` ...).
+#[cfg(any(test, not(target_os = "linux")))]
 pub(super) fn list_sources(format: &'static str) -> Result<Vec<ListedSource>, AvError> {
     init();
     let doing = "listing devices";
@@ -140,23 +146,39 @@ pub(super) fn list_sources(format: &'static str) -> Result<Vec<ListedSource>, Av
     if count < 0 {
         return Err(AvError::from_av(doing, Error::from(count)));
     }
-    let mut sources = Vec::new();
-    for i in 0..count {
-        // SAFETY: the call above answered `count` entries, each a valid pointer until the list is freed.
-        let info = unsafe { &**(*list).devices.offset(i as isize) };
-        sources.push(ListedSource {
-            name: text(info.device_name),
-            description: text(info.device_description),
-            video: gives_video(info),
-        });
-    }
+    let sources = devices_of(list);
     // SAFETY: made by the call above and freed once.
     unsafe { ffi::avdevice_free_list_devices(&raw mut list) };
     Ok(sources)
 }
 
+/// The entries of a list that the libraries made, copied.
+#[cfg(any(test, not(target_os = "linux")))]
+fn devices_of(list: *const ffi::AVDeviceInfoList) -> Vec<ListedSource> {
+    // SAFETY: made by the libraries, alive until our caller frees it; or null.
+    let Some(list) = (unsafe { list.as_ref() }) else {
+        return Vec::new();
+    };
+    let count = usize::try_from(list.nb_devices).unwrap_or(0);
+    if list.devices.is_null() || count == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the libraries say that the array has this many entries.
+    let devices = unsafe { std::slice::from_raw_parts(list.devices, count) };
+    let read = |device: &*mut ffi::AVDeviceInfo| {
+        // SAFETY: an entry of the list, alive as long as it; or null.
+        let info = unsafe { device.as_ref() }?;
+        Some(ListedSource {
+            name: text(info.device_name),
+            description: text(info.device_description),
+            video: gives_video(info),
+        })
+    };
+    devices.iter().filter_map(read).collect()
+}
+
 /// V4L2 devices are listed without the libraries, whose version 4 has no kinds of media.
-#[cfg(target_os = "linux")]
+#[cfg(all(test, target_os = "linux"))]
 fn gives_video(_: &ffi::AVDeviceInfo) -> bool {
     true
 }
@@ -183,6 +205,77 @@ fn text(s: *const c_char) -> String {
     s.to_string_lossy().into_owned()
 }
 
+/// All codecs of the libraries, decoders and encoders apart.
+pub(super) fn codecs() -> Vec<ffmpeg_next::Codec> {
+    let mut state = ptr::null_mut();
+    let next = || {
+        // SAFETY: `state` belongs to this walk alone; the entries are static.
+        let codec = unsafe { ffi::av_codec_iterate(&raw mut state) };
+        // SAFETY: a static entry, checked for null.
+        (!codec.is_null()).then(|| unsafe { ffmpeg_next::Codec::wrap(codec) })
+    };
+    std::iter::from_fn(next).collect()
+}
+
+/// Names and descriptions of all containers and devices that the libraries read.
+pub(super) fn demuxers() -> Vec<(String, String)> {
+    let mut state = ptr::null_mut();
+    let next = || {
+        // SAFETY: `state` belongs to this walk alone; the entries are static.
+        let format = unsafe { ffi::av_demuxer_iterate(&raw mut state) };
+        // SAFETY: a static entry or null.
+        let format = unsafe { format.as_ref() }?;
+        Some((text(format.name), text(format.long_name)))
+    };
+    std::iter::from_fn(next).collect()
+}
+
+/// Names and descriptions of all containers and devices that the libraries write.
+pub(super) fn muxers() -> Vec<(String, String)> {
+    let mut state = ptr::null_mut();
+    let next = || {
+        // SAFETY: `state` belongs to this walk alone; the entries are static.
+        let format = unsafe { ffi::av_muxer_iterate(&raw mut state) };
+        // SAFETY: a static entry or null.
+        let format = unsafe { format.as_ref() }?;
+        Some((text(format.name), text(format.long_name)))
+    };
+    std::iter::from_fn(next).collect()
+}
+
+/// Names of all protocols that the libraries read from (or write to).
+pub(super) fn protocols(output: bool) -> Vec<String> {
+    let mut state = ptr::null_mut();
+    let next = || {
+        // SAFETY: `state` belongs to this walk alone; the names are static.
+        let name = unsafe { ffi::avio_enum_protocols(&raw mut state, c_int::from(output)) };
+        (!name.is_null()).then(|| text(name))
+    };
+    std::iter::from_fn(next).collect()
+}
+
+/// Names and descriptions of the devices that the libraries take video from.
+pub(super) fn video_devices() -> Vec<(String, String)> {
+    init();
+    let mut last = ptr::null_mut();
+    let next = || {
+        // SAFETY: starts with null, then takes its own last answer; the entries are static.
+        last = unsafe { ffi::av_input_video_device_next(last) } as *mut ffi::AVInputFormat;
+        // SAFETY: a static entry or null.
+        let format = unsafe { last.as_ref() }?;
+        Some((text(format.name), text(format.long_name)))
+    };
+    std::iter::from_fn(next).collect()
+}
+
+/// The plain fields of a context.
+fn fields_of(context: &mut codec::Context) -> &mut ffi::AVCodecContext {
+    // SAFETY: only asks where it is.
+    let raw = unsafe { context.as_mut_ptr() };
+    // SAFETY: a live context that is ours alone while we hold `&mut`.
+    unsafe { &mut *raw }
+}
+
 /// Gives a decoder that is not open yet its parameter sets.
 pub(super) fn set_extradata(context: &mut codec::Context, data: &[u8]) -> Result<(), AvError> {
     let padding = ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
@@ -195,8 +288,7 @@ pub(super) fn set_extradata(context: &mut codec::Context, data: &[u8]) -> Result
     }
     // SAFETY: `buffer` has room for `data` and the two do not overlap.
     unsafe { ptr::copy_nonoverlapping(data.as_ptr(), buffer, data.len()) };
-    // SAFETY: the context is ours alone, and not open.
-    let fields = unsafe { &mut *context.as_mut_ptr() };
+    let fields = fields_of(context);
     debug_assert!(fields.extradata.is_null());
     fields.extradata = buffer; // the context frees it
     fields.extradata_size = size;
@@ -205,8 +297,10 @@ pub(super) fn set_extradata(context: &mut codec::Context, data: &[u8]) -> Result
 
 /// The parameter sets an opened encoder keeps outside of its stream; empty for most.
 pub(super) fn extradata(context: &codec::Context) -> Vec<u8> {
+    // SAFETY: only asks where it is.
+    let raw = unsafe { context.as_ptr() };
     // SAFETY: a live context; only read.
-    let fields = unsafe { &*context.as_ptr() };
+    let fields = unsafe { &*raw };
     let size = usize::try_from(fields.extradata_size).unwrap_or(0);
     if fields.extradata.is_null() || size == 0 {
         return Vec::new();
@@ -218,8 +312,7 @@ pub(super) fn extradata(context: &codec::Context) -> Vec<u8> {
 /// Sets rate control beyond what ffmpeg-next wraps: the size of the decoder's buffer, in bits, and the
 /// range of luma that the stream's header tells.
 pub(super) fn set_rate_buffer(context: &mut codec::Context, bits: usize, full_range: bool) {
-    // SAFETY: the context is ours alone, and not open.
-    let fields = unsafe { &mut *context.as_mut_ptr() };
+    let fields = fields_of(context);
     fields.rc_buffer_size = c_int::try_from(bits).unwrap_or(c_int::MAX);
     fields.color_range = match full_range {
         true => ffi::AVColorRange::AVCOL_RANGE_JPEG,
@@ -230,8 +323,10 @@ pub(super) fn set_rate_buffer(context: &mut codec::Context, bits: usize, full_ra
 /// Sets the quantiser that a picture is encoded with where the encoder works at constant quality, 1 (best)
 /// to 31.
 pub(super) fn set_quantiser(frame: &mut Video, quantiser: i32) {
-    // SAFETY: a live frame that is ours alone.
-    let fields = unsafe { &mut *frame.as_mut_ptr() };
+    // SAFETY: only asks where it is.
+    let raw = unsafe { frame.as_mut_ptr() };
+    // SAFETY: a live frame that is ours alone while we hold `&mut`.
+    let fields = unsafe { &mut *raw };
     fields.quality = quantiser * ffi::FF_QP2LAMBDA as c_int;
 }
 
@@ -243,8 +338,10 @@ unsafe impl Send for Scaling {}
 
 /// Makes sure that nobody else sees what is drawn on the picture; copies only if somebody holds it.
 pub(super) fn make_writable(frame: &mut Video) -> Result<(), AvError> {
-    // SAFETY: a live frame with buffers.
-    let status = unsafe { ffi::av_frame_make_writable(frame.as_mut_ptr()) };
+    // SAFETY: only asks where it is.
+    let raw = unsafe { frame.as_mut_ptr() };
+    // SAFETY: a live frame that is ours alone while we hold `&mut`.
+    let status = unsafe { ffi::av_frame_make_writable(raw) };
     match status {
         0.. => Ok(()),
         e => Err(AvError::from_av("copying a picture", Error::from(e))),
@@ -254,8 +351,12 @@ pub(super) fn make_writable(frame: &mut Video) -> Result<(), AvError> {
 /// A second handle on the same picture, without copying samples.
 pub(super) fn share(frame: &Video) -> Result<Video, AvError> {
     let mut copy = Video::empty();
+    // SAFETY: only asks where it is.
+    let to = unsafe { copy.as_mut_ptr() };
+    // SAFETY: only asks where it is.
+    let from = unsafe { frame.as_ptr() };
     // SAFETY: the target is empty, the source is a live frame with reference-counted buffers.
-    let status = unsafe { ffi::av_frame_ref(copy.as_mut_ptr(), frame.as_ptr()) };
+    let status = unsafe { ffi::av_frame_ref(to, from) };
     match status {
         0.. => Ok(copy),
         e => Err(AvError::from_av("sharing a picture", Error::from(e))),
@@ -341,11 +442,19 @@ fn say(level: c_int, line: &str) {
 mod tests {
     use super::*;
 
+    fn opening(input: &'static str, address: &str, key: &'static str, value: &str) -> Opening {
+        Opening {
+            input,
+            address: address.into(),
+            options: vec![(key, value.into())],
+            coding: None,
+        }
+    }
+
     #[test]
     fn an_option_the_demuxer_does_not_know_is_an_error_that_names_it() {
-        let options = [("vidoe_size", "320x240".to_owned())];
-        let stop = CancellationToken::new();
-        let Err(e) = open_input("lavfi", "testsrc2", &options, Reading::Blocking, stop) else {
+        let wrong = opening("lavfi", "testsrc2", "vidoe_size", "320x240");
+        let Err(e) = open_input(&wrong, CancellationToken::new()) else {
             panic!("opened");
         };
         assert!(e.to_string().contains("vidoe_size"), "{e}");
@@ -353,8 +462,8 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_there_is_told_by_the_systems_number() {
-        let stop = CancellationToken::new();
-        let Err(e) = open_input("v4l2", "/dev/no-such-node", &[], Reading::NonBlocking, stop) else {
+        let absent = opening("v4l2", "/dev/no-such-node", "framerate", "30");
+        let Err(e) = open_input(&absent, CancellationToken::new()) else {
             panic!("opened");
         };
         assert_eq!(e.errno(), Some(ffi::ENOENT), "{e}");
