@@ -139,6 +139,24 @@ pub fn unescape(nal: &[u8], limit: usize) -> Vec<u8> {
     out
 }
 
+/// Bytes of hexadecimal digits, as `config=` in SDP has them. `None` for anything else and an odd count.
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let (pairs, rest) = text.as_bytes().as_chunks();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs
+        .iter()
+        .map(|&[high, low]| u8::try_from(digit(high)? << 4 | digit(low)?).ok())
+        .collect()
+}
+
+/// Hexadecimal digits of `bytes`, in upper case.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02X}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -187,6 +205,14 @@ mod tests {
         );
         assert_eq!(unescape(&[0, 0, 3, 0, 0, 3, 0], 99), [0, 0, 0, 0, 0]);
         assert_eq!(unescape(&[1, 2, 3], 2), [1, 2]);
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_read_in_either_case() {
+        assert_eq!(from_hex("00aFB6"), Some(vec![0, 0xaf, 0xb6]));
+        assert_eq!(from_hex("0"), None);
+        assert_eq!(from_hex("0x"), None);
+        assert_eq!(to_hex(&[0, 0xaf]), "00AF");
     }
 
     proptest! {

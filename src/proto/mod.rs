@@ -3,8 +3,11 @@
 //! The rules of this folder: no tokio, no sockets, no files, no clock, no addresses. Time is an argument.
 //! Whatever bytes come from the network, nothing here panics; every buffer has a bound.
 
+pub mod aac;
 pub mod bits;
 pub mod h264;
+pub mod h265;
+pub mod mpeg4;
 pub mod rtp;
 pub mod rtsp;
 pub mod sdp;

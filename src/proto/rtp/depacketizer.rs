@@ -12,11 +12,17 @@ use crate::media::AccessUnit;
 use crate::media::Codec;
 use crate::media::Track;
 use crate::media::TrackId;
+use crate::proto::rtp::aac;
 use crate::proto::rtp::h264;
+use crate::proto::rtp::h265;
 use crate::proto::rtp::header::Header;
 use crate::proto::rtp::header::RtpError;
+use crate::proto::rtp::mpeg4;
 use crate::proto::rtp::order::Arrival;
 use crate::proto::rtp::order::Order;
+use crate::proto::rtp::pictures::Assembly;
+use crate::proto::rtp::pictures::Pictures;
+use crate::proto::rtp::simple;
 
 /// The most bytes of an access unit; a larger one is dropped.
 pub const MAX_UNIT: usize = 8 * 1024 * 1024;
@@ -34,8 +40,6 @@ pub struct Depacketizer {
     payload_type: u8,
     order: Order,
     join: Join,
-    /// The unit that is coming in, for codecs with units of several packets.
-    open: Option<Open>,
     /// A packet was lost since the last one with a payload.
     gap: bool,
     lost: u64,
@@ -50,7 +54,7 @@ pub enum DepacketizeError {
     #[error("rtp: payload type {got} in a track of type {want}; the packet is passed over")]
     PayloadType { got: u8, want: u8 },
     #[error("rtp: {codec}: {what}; the access unit is dropped")]
-    Malformed { codec: Codec, what: Fault },
+    Malformed { codec: Codec, what: &'static str },
 }
 
 /// What is wrong with a payload.
@@ -59,75 +63,35 @@ pub(super) type Fault = &'static str;
 /// How payloads join.
 #[derive(Debug)]
 enum Join {
-    H264(h264::Depacketizer),
-}
-
-/// Units of several packets: how one codec puts them together.
-pub(super) trait Assemble {
-    /// Forgets what came in. `after_gap`: the packet before the next one was lost, or never seen.
-    fn begin(&mut self, after_gap: bool);
-    /// Appends a payload, which is not empty. After an error the rest of the unit is not shown.
-    fn add(&mut self, payload: &[u8]) -> Result<(), Fault>;
-    /// There is more than headers, so that a marker ends the unit.
-    fn has_picture(&self) -> bool;
-    /// The unit and whether it is a keyframe; `None` if its end is missing.
-    fn finish(&mut self) -> Option<(Vec<u8>, bool)>;
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    timestamp: u32,
-    time: MediaTime,
-    after_gap: bool,
-    /// Something is missing or wrong: the unit will be dropped.
-    broken: bool,
-}
-
-/// Units on their way to the caller.
-#[derive(Debug)]
-struct Output {
-    track: TrackId,
-    timeline: Timeline,
-    ready: VecDeque<AccessUnit>,
-    dropped: u64,
-}
-
-impl Output {
-    fn emit(&mut self, pts: MediaTime, keyframe: bool, data: Vec<u8>) {
-        if self.ready.len() >= MAX_READY {
-            self.ready.pop_front();
-            self.dropped += 1;
-        }
-        self.ready.push_back(AccessUnit {
-            track: self.track,
-            pts,
-            keyframe,
-            data: Bytes::from(data),
-        });
-    }
+    Pictures(Pictures),
+    Aac(aac::Depacketizer),
+    /// Every payload is a unit.
+    Whole,
+    /// Every payload is some packets of a transport stream.
+    Ts,
 }
 
 impl Depacketizer {
     /// A depacketizer for `track`, or `None` if there is none for its codec or its mode.
     pub fn new(track: &Track) -> Option<Self> {
+        let pictures = |assembly| Join::Pictures(Pictures::new(assembly));
         let join = match track.codec {
-            Codec::H264 => Join::H264(h264::Depacketizer::new(track)?),
-            _ => return None,
+            Codec::H264 => pictures(Assembly::H264(h264::Depacketizer::new(track)?)),
+            Codec::H265 => pictures(Assembly::H265(h265::Depacketizer::new(track)?)),
+            Codec::Mpeg4Visual => pictures(Assembly::Mpeg4(mpeg4::Depacketizer::new(track))),
+            Codec::Aac => Join::Aac(aac::Depacketizer::new(track)?),
+            Codec::Opus | Codec::Pcma | Codec::Pcmu => Join::Whole,
+            Codec::MpegTs => Join::Ts,
+            Codec::AacLatm | Codec::Jpeg | Codec::Vp8 | Codec::Vp9 | Codec::Other => return None,
         };
         Some(Self {
             codec: track.codec,
             payload_type: track.payload_type,
             order: Order::default(),
             join,
-            open: None,
             gap: false,
             lost: 0,
-            out: Output {
-                track: track.id,
-                timeline: Timeline::new(track.rate),
-                ready: VecDeque::new(),
-                dropped: 0,
-            },
+            out: Output::new(track),
         })
     }
 
@@ -151,12 +115,12 @@ impl Depacketizer {
                 self.gap = true;
             }
         }
-        let payload = &packet[header.payload.clone()];
-        let fault = self.picture_packet(&header, payload);
-        fault.map_err(|what| DepacketizeError::Malformed {
-            codec: self.codec,
-            what,
-        })
+        let payload = packet.get(header.payload.clone()).unwrap_or_default();
+        self.payload(&header, payload)
+            .map_err(|what| DepacketizeError::Malformed {
+                codec: self.codec,
+                what,
+            })
     }
 
     /// The next whole unit, in the order in which they were sent.
@@ -174,72 +138,74 @@ impl Depacketizer {
         self.out.dropped
     }
 
-    /// A packet of a codec whose units span packets.
-    fn picture_packet(&mut self, header: &Header, payload: &[u8]) -> Result<(), Fault> {
-        self.settle(header.timestamp);
-        if payload.is_empty() && self.open.is_none() {
-            return Ok(());
+    fn payload(&mut self, header: &Header, payload: &[u8]) -> Result<(), Fault> {
+        if let Join::Pictures(pictures) = &mut self.join {
+            return pictures.packet(header, payload, &mut self.gap, &mut self.out);
         }
-        let after_gap = std::mem::take(&mut self.gap);
-        let assembly = self.join.assembly();
-        let open = self.open.get_or_insert_with(|| {
-            assembly.begin(after_gap);
-            let time = self.out.timeline.extend(header.timestamp);
-            Open {
-                timestamp: header.timestamp,
-                time,
-                after_gap,
-                broken: false,
-            }
-        });
-        let mut result = Ok(());
-        if !open.broken && !payload.is_empty() {
-            result = assembly.add(payload);
-            open.broken = result.is_err();
+        if payload.is_empty() {
+            return Ok(()); // keeps a firewall open, or is all padding
         }
-        if open.after_gap {
-            result = Ok(()); // the loss was counted; what follows from it is nobody's fault
+        let gap = std::mem::take(&mut self.gap);
+        let pts = self.out.extend(header.timestamp);
+        match &mut self.join {
+            Join::Aac(aac) => return aac.packet(payload, header.timestamp, pts, gap, &mut self.out),
+            Join::Ts => simple::check_ts(payload)?,
+            Join::Whole | Join::Pictures(_) => {}
         }
-        if header.marker && (open.broken || assembly.has_picture()) {
-            self.close();
-        }
-        result
-    }
-
-    /// Decides what becomes of the open unit now that a packet with this time stamp comes.
-    fn settle(&mut self, timestamp: u32) {
-        let Some(open) = &mut self.open else { return };
-        open.broken |= self.gap;
-        if open.timestamp == timestamp {
-            return;
-        }
-        if open.broken || self.join.assembly().has_picture() {
-            self.close();
-        } else {
-            // Only headers so far: they belong to the picture that now comes.
-            open.timestamp = timestamp;
-            open.time = self.out.timeline.extend(timestamp);
-        }
-    }
-
-    fn close(&mut self) {
-        let Some(open) = self.open.take() else { return };
-        let unit = if open.broken {
-            None
-        } else {
-            self.join.assembly().finish()
-        };
-        match unit {
-            Some((data, keyframe)) => self.out.emit(open.time, keyframe, data),
-            None => self.out.dropped += 1,
-        }
+        self.out.emit(pts, true, payload.to_vec());
+        Ok(())
     }
 }
 
-impl Join {
-    fn assembly(&mut self) -> &mut dyn Assemble {
-        match self {
-            Self::H264(h264) => h264,
+/// Units on their way to the caller.
+#[derive(Debug)]
+pub(super) struct Output {
+    track: TrackId,
+    timeline: Timeline,
+    ready: VecDeque<AccessUnit>,
+    dropped: u64,
+}
+
+impl Output {
+    fn new(track: &Track) -> Self {
+        Self {
+            track: track.id,
+            timeline: Timeline::new(track.rate),
+            ready: VecDeque::new(),
+            dropped: 0,
         }
+    }
+
+    /// The full time of an RTP time stamp.
+    pub(super) fn extend(&mut self, timestamp: u32) -> MediaTime {
+        self.timeline.extend(timestamp)
+    }
+
+    /// Counts a unit that was begun and will not come.
+    pub(super) fn dropped(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// Hands a unit to the caller.
+    pub(super) fn emit(&mut self, pts: MediaTime, keyframe: bool, data: Vec<u8>) {
+        if self.ready.len() >= MAX_READY {
+            self.ready.pop_front();
+            self.dropped();
+        }
+        self.ready.push_back(AccessUnit {
+            track: self.track,
+            pts,
+            keyframe,
+            data: Bytes::from(data),
+        });
+    }
+}
+
+/// Checks that a unit of `length` bytes may grow by `more`.
+pub(super) fn fits(length: usize, more: usize) -> Result<(), Fault> {
+    if length + more > MAX_UNIT {
+        Err("the access unit is larger than 8 MB")
+    } else {
+        Ok(())
     }
 }

@@ -4,16 +4,14 @@
 //! [`proto::h264`](crate::proto::h264).
 
 use crate::media::Track;
-use crate::proto::bits::START_CODE;
 use crate::proto::bits::nal_units;
-use crate::proto::bits::push_nal;
 use crate::proto::h264;
 use crate::proto::h264::nal;
-use crate::proto::rtp::depacketizer::Assemble;
 use crate::proto::rtp::depacketizer::Fault;
-use crate::proto::rtp::depacketizer::MAX_UNIT;
 use crate::proto::rtp::header::Writer;
-use crate::proto::rtp::sets::ParameterSets;
+use crate::proto::rtp::nals::NalAssembly;
+use crate::proto::rtp::nals::Role;
+use crate::proto::rtp::pictures::Assemble;
 
 /// Sends the NAL units of an Annex B access unit, large ones in equal fragments.
 ///
@@ -48,23 +46,29 @@ fn travels(nal_type: u8) -> bool {
     (1..=nal::LAST_SINGLE).contains(&nal_type) && nal_type != nal::AUD && nal_type != nal::FILLER
 }
 
-/// Puts access units together, in Annex B form with four-byte start codes and without delimiters and filler.
-///
-/// A unit is a keyframe if it has an IDR slice or a recovery point. A keyframe without parameter sets gets the
-/// newest that were seen, at first those of SDP. Parameter sets that come as a unit of their own join the next
-/// picture.
+/// What a NAL unit is to its access unit.
+fn role(nal: &[u8]) -> Role {
+    let kind = h264::nal_type(nal);
+    if let Some(id) = h264::parameter_set_id(nal) {
+        Role::ParameterSet { kind, id }
+    } else if h264::is_vcl(kind) {
+        Role::Slice {
+            first: h264::begins_picture(nal),
+            keyframe: kind == nal::IDR,
+        }
+    } else if travels(kind) {
+        Role::Other {
+            keyframe: h264::is_recovery_point(nal),
+        }
+    } else {
+        Role::Padding
+    }
+}
+
+/// Puts access units together; see [`NalAssembly`]. Keyframes have an IDR slice or a recovery point.
 #[derive(Debug)]
 pub(super) struct Depacketizer {
-    sets: ParameterSets,
-    unit: Vec<u8>,
-    /// Where in `unit` the NAL unit begins whose fragments are coming in.
-    fragment: Option<usize>,
-    keyframe: bool,
-    has_picture: bool,
-    /// Types of parameter sets that are in `unit`.
-    present: Vec<u8>,
-    /// The packet before was lost: the unit is whole only if it begins with the first slice of its picture.
-    after_gap: bool,
+    nals: NalAssembly,
 }
 
 impl Depacketizer {
@@ -73,123 +77,29 @@ impl Depacketizer {
         if track.fmtp_param("packetization-mode") == Some("2") {
             return None;
         }
-        let mut sets = ParameterSets::default();
-        for nal in h264::parameter_sets(track) {
-            sets.keep(
-                h264::nal_type(&nal),
-                h264::parameter_set_id(&nal).unwrap_or(0),
-                &nal,
-            );
-        }
         Some(Self {
-            sets,
-            unit: Vec::new(),
-            fragment: None,
-            keyframe: false,
-            has_picture: false,
-            present: Vec::new(),
-            after_gap: false,
+            nals: NalAssembly::new(role, &h264::parameter_sets(track)),
         })
     }
-
-    fn whole(&mut self, nal: &[u8]) -> Result<(), Fault> {
-        if self.fragment.is_some() {
-            return Err("a NAL unit ends without its last fragment");
-        }
-        let start = self.unit.len();
-        if start + nal.len() + START_CODE.len() > MAX_UNIT {
-            return Err("the access unit is larger than 8 MB");
-        }
-        push_nal(&mut self.unit, nal);
-        self.complete(start)
-    }
-
-    /// FU-A (RFC 6184 section 5.8).
-    fn fragment(&mut self, payload: &[u8]) -> Result<(), Fault> {
-        let &[indicator, header, ref body @ ..] = payload else {
-            return Err("a fragment is shorter than its header");
-        };
-        let (start, end) = (header & 0x80 != 0, header & 0x40 != 0);
-        if self.unit.len() + body.len() + START_CODE.len() + 1 > MAX_UNIT {
-            return Err("the access unit is larger than 8 MB");
-        }
-        if start {
-            if self.fragment.is_some() {
-                return Err("a NAL unit ends without its last fragment");
-            }
-            self.fragment = Some(self.unit.len());
-            push_nal(&mut self.unit, &[indicator & 0xe0 | header & 0x1f]);
-        }
-        let Some(at) = self.fragment else {
-            return Err("a NAL unit lacks its first fragment");
-        };
-        self.unit.extend_from_slice(body);
-        if end {
-            self.fragment = None;
-            return self.complete(at);
-        }
-        Ok(())
-    }
-
-    /// STAP-A (RFC 6184 section 5.7.1).
-    fn aggregate(&mut self, mut rest: &[u8]) -> Result<(), Fault> {
-        while let Some((nal, after)) = next_aggregated(rest) {
-            self.whole(nal)?;
-            rest = after;
-        }
-        if rest.is_empty() {
-            Ok(())
-        } else {
-            Err("a NAL unit reaches beyond its aggregation packet")
-        }
-    }
-
-    /// Takes note of the NAL unit that `unit` has from `start` (where its start code is) to the end.
-    fn complete(&mut self, start: usize) -> Result<(), Fault> {
-        let nal = &self.unit[start + START_CODE.len()..];
-        let kind = h264::nal_type(nal);
-        if let Some(id) = h264::parameter_set_id(nal) {
-            self.sets.keep(kind, id, nal);
-            if !self.present.contains(&kind) {
-                self.present.push(kind);
-            }
-        } else if h264::is_vcl(kind) {
-            if self.after_gap && !self.has_picture && !h264::begins_picture(nal) {
-                return Err("the first slices of the picture were lost");
-            }
-            self.has_picture = true;
-            self.keyframe |= kind == nal::IDR;
-        } else if !travels(kind) {
-            self.unit.truncate(start);
-        } else {
-            self.keyframe |= h264::is_recovery_point(nal);
-        }
-        Ok(())
-    }
-}
-
-/// The first NAL unit behind its 16-bit size, and what follows; `None` at the end or if it does not fit.
-pub(super) fn next_aggregated(data: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&size, rest) = data.split_first_chunk()?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(size)))
 }
 
 impl Assemble for Depacketizer {
     fn begin(&mut self, after_gap: bool) {
-        self.unit.clear();
-        self.present.clear();
-        self.fragment = None;
-        self.keyframe = false;
-        self.has_picture = false;
-        self.after_gap = after_gap;
+        self.nals.begin(after_gap);
     }
 
     fn add(&mut self, payload: &[u8]) -> Result<(), Fault> {
-        match h264::nal_type(payload) {
-            1..=nal::LAST_SINGLE => self.whole(payload),
-            nal::STAP_A => self.aggregate(&payload[1..]),
-            nal::FU_A => self.fragment(payload),
-            nal::STAP_B | nal::MTAP16 | nal::MTAP24 | nal::FU_B => {
+        match (h264::nal_type(payload), payload) {
+            (1..=nal::LAST_SINGLE, _) => self.nals.whole(payload),
+            (nal::STAP_A, [_, rest @ ..]) => self.nals.aggregated(rest),
+            // Section 5.8: the type of the NAL unit is split over the two bytes.
+            (nal::FU_A, &[indicator, fu, ref body @ ..]) => {
+                let header = [indicator & 0xe0 | fu & 0x1f];
+                self.nals
+                    .fragment((fu & 0x80 != 0).then_some(&header), body, fu & 0x40 != 0)
+            }
+            (nal::FU_A, _) => Err("a fragment is shorter than its header"),
+            (nal::STAP_B | nal::MTAP16 | nal::MTAP24 | nal::FU_B, _) => {
                 Err("packets of interleaved mode are not read")
             }
             _ => Ok(()), // types 0, 30 and 31 are unspecified and have to be ignored (section 5.2)
@@ -197,18 +107,11 @@ impl Assemble for Depacketizer {
     }
 
     fn has_picture(&self) -> bool {
-        self.has_picture || self.fragment.is_some()
+        self.nals.has_picture()
     }
 
     fn finish(&mut self) -> Option<(Vec<u8>, bool)> {
-        if self.fragment.is_some() || !self.has_picture {
-            return None;
-        }
-        let mut unit = std::mem::take(&mut self.unit);
-        if self.keyframe {
-            self.sets.complete(&mut unit, &self.present);
-        }
-        Some((unit, self.keyframe))
+        self.nals.finish()
     }
 }
 
@@ -218,6 +121,7 @@ mod tests {
 
     use super::*;
     use crate::media::Codec;
+    use crate::proto::bits::push_nal;
     use crate::proto::rtp::DepacketizeError;
     use crate::proto::rtp::Depacketizer as Whole;
     use crate::proto::rtp::HEADER_LEN;

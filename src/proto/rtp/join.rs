@@ -6,18 +6,30 @@ use crate::media::Codec;
 use crate::media::Track;
 use crate::proto::h264;
 use crate::proto::h264::nal;
-use crate::proto::rtp::h264::next_aggregated;
+use crate::proto::h265;
+use crate::proto::mpeg4;
+use crate::proto::mpeg4::VopType;
+use crate::proto::rtp::nals::next_aggregated;
 
 /// Whether decoding can start with this RTP payload. It is asked of the first packet of such a place: for
 /// later fragments of the same keyframe the answer is no.
 ///
-/// Parameter sets count, because a keyframe follows them. For codecs in which we cannot tell, every payload
-/// will do: a reader that starts anywhere sees something sooner or later, one that waits for a sign that
-/// never comes sees nothing.
+/// - H.264 and H.265: parameter sets (a keyframe follows them) or the first slice of a keyframe, alone,
+///   aggregated or as first fragment.
+/// - MPEG-4 part 2: headers or the beginning of a picture coded by itself; later fragments have no start code.
+/// - VP8, VP9: the first packet of a keyframe, of its base layer.
+/// - JPEG: the first fragment of a picture.
+/// - Sound: always.
+/// - Everything else: always. We cannot tell, and a reader that starts anywhere sees something sooner or later,
+///   while one that waits for a sign that never comes sees nothing.
 pub fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
     match codec {
         Codec::H264 => h264_starts(payload),
-        Codec::H265 | Codec::Mpeg4Visual | Codec::Jpeg | Codec::Vp8 | Codec::Vp9 => true,
+        Codec::H265 => h265_starts(payload),
+        Codec::Mpeg4Visual => mpeg4_starts(payload),
+        Codec::Jpeg => matches!(payload, [_, 0, 0, 0, _, _, _, _, ..]),
+        Codec::Vp8 => vp8_starts(payload).unwrap_or(false),
+        Codec::Vp9 => vp9_starts(payload).unwrap_or(false),
         Codec::Aac | Codec::AacLatm | Codec::Opus | Codec::Pcma | Codec::Pcmu => true,
         Codec::MpegTs | Codec::Other => true,
     }
@@ -27,20 +39,31 @@ pub fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
 /// H.265, the VOL header of MPEG-4 part 2. False for codecs that have none.
 pub fn carries_parameter_sets(codec: Codec, payload: &[u8]) -> bool {
     match codec {
-        Codec::H264 => match h264::nal_type(payload) {
-            nal::SPS => true,
-            nal::STAP_A => aggregated(&payload[1..]).any(|n| h264::nal_type(n) == nal::SPS),
-            _ => false,
+        Codec::H264 => match payload {
+            [b, rest @ ..] if b & 0x1f == nal::STAP_A => {
+                aggregated(rest).any(|n| h264::nal_type(n) == nal::SPS)
+            }
+            _ => h264::nal_type(payload) == nal::SPS,
         },
+        Codec::H265 => {
+            let is_sps = |n: &[u8]| h265::nal_type(n) == Some(h265::nal::SPS);
+            match (h265::nal_type(payload), payload) {
+                (Some(h265::nal::AP), [_, _, rest @ ..]) => aggregated(rest).any(is_sps),
+                _ => is_sps(payload),
+            }
+        }
+        Codec::Mpeg4Visual => payload.starts_with(&[0, 0, 1]) && mpeg4::outline(payload).has_vol,
         _ => false,
     }
 }
 
-/// RTP payloads with the parameter sets of the track's `a=fmtp`, to send before a keyframe that lacks them.
-/// Empty if there are none.
+/// RTP payloads with the parameter sets (H.264, H.265) or headers (MPEG-4 part 2) of the track's `a=fmtp`, to
+/// send before a keyframe that lacks them, with its time stamp and without the marker. Empty if there are none.
 pub fn parameter_set_payloads(track: &Track) -> Vec<Vec<u8>> {
     match track.codec {
         Codec::H264 => h264::parameter_sets(track),
+        Codec::H265 => h265::parameter_sets(track),
+        Codec::Mpeg4Visual => mpeg4::config(track).into_iter().collect(),
         _ => Vec::new(),
     }
 }
@@ -62,6 +85,62 @@ fn h264_starts(payload: &[u8]) -> bool {
     }
 }
 
+/// RFC 7798: VPS, SPS, or the first slice of an IRAP picture; alone, aggregated or as first fragment.
+fn h265_starts(payload: &[u8]) -> bool {
+    let starts = |n: &[u8]| match h265::nal_type(n) {
+        Some(h265::nal::VPS | h265::nal::SPS) => true,
+        Some(kind) => h265::is_irap(kind) && h265::begins_picture(n),
+        None => false,
+    };
+    match (h265::nal_type(payload), payload) {
+        (Some(h265::nal::AP), [_, _, rest @ ..]) => aggregated(rest).any(starts),
+        (Some(h265::nal::FU), [_, second, fu, slice, ..]) => {
+            fu & 0x80 != 0 && starts(&[(fu & 0x3f) << 1, *second, *slice])
+        }
+        _ => starts(payload),
+    }
+}
+
+/// RFC 6416: a payload that begins with a start code and reaches headers or an intra picture first.
+fn mpeg4_starts(payload: &[u8]) -> bool {
+    if !payload.starts_with(&[0, 0, 1]) {
+        return false;
+    }
+    let found = mpeg4::outline(payload);
+    found.headers.is_some() || found.vop == Some(VopType::Intra)
+}
+
+/// RFC 7741 section 4.2: the first partition begins (S and PID 0), and its frame header says keyframe.
+fn vp8_starts(payload: &[u8]) -> Option<bool> {
+    let first = *payload.first()?;
+    let mut at = 1;
+    if first & 0x80 != 0 {
+        let extension = *payload.get(at)?;
+        at += 1;
+        if extension & 0x80 != 0 {
+            at += if payload.get(at)? & 0x80 != 0 { 2 } else { 1 }; // picture number of 15 or 7 bits
+        }
+        at += usize::from(extension & 0x40 != 0); // TL0PICIDX
+        at += usize::from(extension & 0x30 != 0); // TID and KEYIDX share a byte
+    }
+    Some(first & 0x10 != 0 && first & 0x07 == 0 && payload.get(at)? & 0x01 == 0)
+}
+
+/// RFC 9628 section 4.2: a frame begins (B) that refers to no other (P is 0), in the lowest spatial layer.
+fn vp9_starts(payload: &[u8]) -> Option<bool> {
+    let first = *payload.first()?;
+    let mut at = 1;
+    if first & 0x80 != 0 {
+        at += if payload.get(at)? & 0x80 != 0 { 2 } else { 1 }; // picture number of 15 or 7 bits
+    }
+    let layer = if first & 0x20 != 0 {
+        payload.get(at)? >> 1 & 0x07
+    } else {
+        0
+    };
+    Some(first & 0x48 == 0x08 && layer == 0)
+}
+
 /// The NAL units of an aggregation packet, without its own header.
 fn aggregated(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = data;
@@ -75,6 +154,7 @@ fn aggregated(data: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::rtp::testing::track;
 
     #[test]
     fn h264_begins_at_an_sps_an_idr_or_a_recovery_point() {
@@ -114,5 +194,131 @@ mod tests {
         ));
         assert!(!carries_parameter_sets(Codec::H264, &[0x68, 1]));
         assert!(!carries_parameter_sets(Codec::H264, &[]));
+    }
+
+    #[track_caller]
+    fn check(codec: Codec, yes: &[&[u8]], no: &[&[u8]]) {
+        for payload in yes {
+            assert!(
+                starts_keyframe(codec, payload),
+                "{codec} should start at {payload:02x?}"
+            );
+        }
+        for payload in no {
+            assert!(
+                !starts_keyframe(codec, payload),
+                "{codec} should not start at {payload:02x?}"
+            );
+        }
+    }
+
+    #[test]
+    fn h265_begins_at_a_vps_an_sps_or_an_irap_picture() {
+        let yes: [&[u8]; 6] = [
+            &[0x40, 1],
+            &[0x42, 1, 1],
+            &[0x26, 1, 0xaf],       // IDR_W_RADL
+            &[0x2a, 1, 0x80],       // CRA
+            &[0x62, 1, 0x93, 0xaf], // the first fragment of an IDR picture
+            &[0x60, 1, 0, 3, 0x4e, 1, 5, 0, 3, 0x26, 1, 0xaf],
+        ];
+        let no: [&[u8]; 7] = [
+            &[],
+            &[0x26],
+            &[0x44, 1, 0xc1],
+            &[0x02, 1, 0xd0],
+            &[0x26, 1, 0x2f], // not the first slice
+            &[0x62, 1, 0x13, 0xaf],
+            &[0x60, 1, 0, 3, 0x02, 1, 0xd0],
+        ];
+        check(Codec::H265, &yes, &no);
+        assert!(carries_parameter_sets(
+            Codec::H265,
+            &[0x60, 1, 0, 2, 0x40, 1, 0, 2, 0x42, 1]
+        ));
+        assert!(!carries_parameter_sets(Codec::H265, &[0x40, 1]));
+    }
+
+    #[test]
+    fn mpeg4_begins_at_headers_or_an_intra_picture() {
+        let yes: [&[u8]; 4] = [
+            &[0, 0, 1, 0xb0, 1],
+            &[0, 0, 1, 0x20, 0xc4],
+            &[0, 0, 1, 0xb6, 0x10],
+            &[0, 0, 1, 0xb3, 0, 0, 0, 1, 0xb6, 0x3f],
+        ];
+        let no: [&[u8]; 5] = [
+            &[],
+            &[0, 0, 1, 0xb6],
+            &[0, 0, 1, 0xb6, 0x50],
+            &[7, 0, 0, 1, 0xb6, 0x10], // a fragment from the middle
+            &[0, 0, 1, 0xb2, 7, 0, 0, 1, 0xb6, 0x50],
+        ];
+        check(Codec::Mpeg4Visual, &yes, &no);
+        assert!(carries_parameter_sets(
+            Codec::Mpeg4Visual,
+            &[0, 0, 1, 0xb0, 1, 0, 0, 1, 0x20]
+        ));
+        assert!(!carries_parameter_sets(
+            Codec::Mpeg4Visual,
+            &[0, 0, 1, 0xb6, 0x10]
+        ));
+    }
+
+    #[test]
+    fn vp8_and_vp9_begin_at_the_first_packet_of_a_keyframe() {
+        let yes: [&[u8]; 4] = [
+            &[0x10, 0x00],
+            &[0x90, 0x80, 0x05, 0x00],
+            &[0x90, 0x80, 0x85, 0x01, 0x00],
+            &[0x90, 0xf0, 0x85, 0x01, 9, 0x20, 0x00],
+        ];
+        let no: [&[u8]; 6] = [
+            &[],
+            &[0x10],
+            &[0x10, 0x01],
+            &[0x00, 0x00],
+            &[0x11, 0x00],
+            &[0x90, 0xf0, 0x85, 0x01, 9, 0x20],
+        ];
+        check(Codec::Vp8, &yes, &no);
+        let yes: [&[u8]; 3] = [&[0x08], &[0x88, 0x85, 0x01], &[0xa8, 0x05, 0x20]];
+        let no: [&[u8]; 5] = [&[], &[0x48], &[0x04], &[0xa8, 0x05, 0x22], &[0x88]];
+        check(Codec::Vp9, &yes, &no);
+    }
+
+    #[test]
+    fn jpeg_begins_at_offset_zero_and_what_we_do_not_know_anywhere() {
+        check(
+            Codec::Jpeg,
+            &[&[0, 0, 0, 0, 1, 255, 40, 30]],
+            &[&[], &[0; 7], &[0, 0, 5, 0, 1, 255, 40, 30]],
+        );
+        for codec in [Codec::Aac, Codec::Opus, Codec::MpegTs, Codec::Other] {
+            assert!(starts_keyframe(codec, &[]));
+            assert!(!carries_parameter_sets(codec, &[]));
+        }
+    }
+
+    #[test]
+    fn parameter_set_payloads_are_what_the_fmtp_has() {
+        let sets = |codec, fmtp: String| parameter_set_payloads(&track(codec, 90_000, Some(&fmtp)));
+        assert_eq!(
+            sets(Codec::H264, h264::fmtp(&[0x67, 1, 2, 3, 0x80], &[0x68, 0x80])),
+            [vec![0x67, 1, 2, 3, 0x80], vec![0x68, 0x80]]
+        );
+        assert_eq!(
+            sets(
+                Codec::H265,
+                h265::fmtp(&[0x40, 1, 9], &[0x42, 1, 9], &[0x44, 1, 0x80])
+            )
+            .len(),
+            3
+        );
+        assert_eq!(
+            sets(Codec::Mpeg4Visual, mpeg4::fmtp(&[0, 0, 1, 0x20, 7])),
+            [[0, 0, 1, 0x20, 7]]
+        );
+        assert!(sets(Codec::Opus, "sprop-stereo=1".into()).is_empty());
     }
 }

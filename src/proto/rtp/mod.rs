@@ -6,16 +6,21 @@
 //!
 //! Not here: RTCP's rules of when to report, SDP, and sending.
 
+mod aac;
 mod depacketizer;
 mod h264;
+mod h265;
 mod header;
 mod join;
+mod mpeg4;
+mod nals;
 mod order;
 mod packetizer;
+mod pictures;
 pub mod rtcp;
-mod sets;
+mod simple;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 
 pub use depacketizer::DepacketizeError;
 pub use depacketizer::Depacketizer;

@@ -6,8 +6,12 @@ use crate::base::time::Rate;
 use crate::media::AccessUnit;
 use crate::media::Codec;
 use crate::media::Track;
+use crate::proto::rtp::aac;
 use crate::proto::rtp::h264;
+use crate::proto::rtp::h265;
 use crate::proto::rtp::header::Writer;
+use crate::proto::rtp::mpeg4;
+use crate::proto::rtp::simple;
 
 /// Cuts the access units of one track into RTP packets with rising sequence numbers.
 #[derive(Clone, Debug)]
@@ -21,12 +25,19 @@ pub struct Packetizer {
 #[derive(Clone, Debug)]
 enum Cut {
     H264,
+    H265,
+    Mpeg4,
+    Aac,
+    Opus,
+    /// G.711 with this many channels.
+    Samples(usize),
+    Ts,
 }
 
 /// The smallest payload size that is honoured: every payload header fits with a few bytes of data.
 const MIN_PAYLOAD: usize = 64;
 /// The largest: with its header the packet still fits the 16-bit length of RTSP's interleaved frames.
-const MAX_PAYLOAD: usize = 65_000;
+pub(super) const MAX_PAYLOAD: usize = 65_000;
 
 impl Packetizer {
     /// A packetizer for `track`, or `None` if there is none for its codec.
@@ -36,7 +47,13 @@ impl Packetizer {
         let max_payload = max_payload.clamp(MIN_PAYLOAD, MAX_PAYLOAD);
         let cut = match track.codec {
             Codec::H264 => Cut::H264,
-            _ => return None,
+            Codec::H265 => Cut::H265,
+            Codec::Mpeg4Visual => Cut::Mpeg4,
+            Codec::Aac => Cut::Aac,
+            Codec::Opus => Cut::Opus,
+            Codec::Pcma | Codec::Pcmu => Cut::Samples(track.channels.unwrap_or(1).into()),
+            Codec::MpegTs => Cut::Ts,
+            Codec::AacLatm | Codec::Jpeg | Codec::Vp8 | Codec::Vp9 | Codec::Other => return None,
         };
         let writer = Writer {
             payload_type: track.payload_type,
@@ -52,10 +69,20 @@ impl Packetizer {
     }
 
     /// Appends the packets of one access unit to `out`: whole RTP packets, all with the unit's time stamp.
+    ///
+    /// The last packet of a picture or an AU of AAC has the marker; with G.711, Opus and transport streams the
+    /// marker means something else and stays off.
     pub fn packetize(&mut self, unit: &AccessUnit, out: &mut Vec<Vec<u8>>) {
         let timestamp = unit.pts.rescale(self.rate).rtp();
+        let (writer, data) = (&mut self.writer, &unit.data);
         match self.cut {
-            Cut::H264 => h264::packetize(&mut self.writer, &unit.data, timestamp, out),
+            Cut::H264 => h264::packetize(writer, data, timestamp, out),
+            Cut::H265 => h265::packetize(writer, data, timestamp, out),
+            Cut::Mpeg4 => mpeg4::packetize(writer, data, timestamp, out),
+            Cut::Aac => aac::packetize(writer, data, timestamp, out),
+            Cut::Opus => simple::packetize_whole(writer, data, timestamp, out),
+            Cut::Samples(channels) => simple::packetize_samples(writer, data, timestamp, channels, out),
+            Cut::Ts => simple::packetize_ts(writer, data, timestamp, out),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::proto::rtp::Depacketizer;
 use crate::proto::rtp::Packetizer;
 
 /// A track of payload type 96 with this clock and these parameters.
-pub(super) fn track(codec: Codec, rate: u32, fmtp: Option<&str>) -> Track {
+pub(in crate::proto) fn track(codec: Codec, rate: u32, fmtp: Option<&str>) -> Track {
     Track {
         id: TrackId(0),
         kind: MediaKind::Video,
@@ -26,7 +26,12 @@ pub(super) fn track(codec: Codec, rate: u32, fmtp: Option<&str>) -> Track {
     }
 }
 
-pub(super) fn unit(track: &Track, ticks: i64, keyframe: bool, data: impl Into<Vec<u8>>) -> AccessUnit {
+pub(in crate::proto) fn unit(
+    track: &Track,
+    ticks: i64,
+    keyframe: bool,
+    data: impl Into<Vec<u8>>,
+) -> AccessUnit {
     let data = Bytes::from(data.into());
     AccessUnit {
         track: track.id,
@@ -37,7 +42,7 @@ pub(super) fn unit(track: &Track, ticks: i64, keyframe: bool, data: impl Into<Ve
 }
 
 /// The packets of `units`, with sequence numbers from 65530 so that they wrap.
-pub(super) fn packets(track: &Track, max_payload: usize, units: &[AccessUnit]) -> Vec<Vec<u8>> {
+pub(in crate::proto) fn packets(track: &Track, max_payload: usize, units: &[AccessUnit]) -> Vec<Vec<u8>> {
     let mut packetizer = Packetizer::new(track, 7, 65_530, max_payload).unwrap();
     let mut out = Vec::new();
     for unit in units {
@@ -47,7 +52,7 @@ pub(super) fn packets(track: &Track, max_payload: usize, units: &[AccessUnit]) -
 }
 
 /// What comes out of these packets; errors fail the test.
-pub(super) fn units(track: &Track, packets: &[Vec<u8>]) -> Vec<AccessUnit> {
+pub(in crate::proto) fn units(track: &Track, packets: &[Vec<u8>]) -> Vec<AccessUnit> {
     let mut depacketizer = Depacketizer::new(track).unwrap();
     let mut out = Vec::new();
     for packet in packets {
@@ -58,7 +63,7 @@ pub(super) fn units(track: &Track, packets: &[Vec<u8>]) -> Vec<AccessUnit> {
 }
 
 /// A packet of payload type 96 made by hand.
-pub(super) fn packet(sequence: u16, timestamp: u32, marker: bool, payload: &[u8]) -> Vec<u8> {
+pub(in crate::proto) fn packet(sequence: u16, timestamp: u32, marker: bool, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x80, u8::from(marker) << 7 | 96];
     packet.extend_from_slice(&sequence.to_be_bytes());
     packet.extend_from_slice(&timestamp.to_be_bytes());
@@ -68,7 +73,7 @@ pub(super) fn packet(sequence: u16, timestamp: u32, marker: bool, payload: &[u8]
 }
 
 /// Cheap bytes that look random, never `00`, so that no start code arises.
-pub(super) fn noise(seed: u32, length: usize) -> Vec<u8> {
+pub(in crate::proto) fn noise(seed: u32, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     (0..length)
         .map(|_| {
