@@ -63,7 +63,7 @@ fn every_key_that_is_understood_occurs_in_the_sample() {
 
 /// The names that the parser says it expected.
 fn expected(text: &str) -> Vec<String> {
-    let error = config::parse("f", text).unwrap_err().to_string();
+    let error = config::parse("f", text).expect_err("zzz is no key").to_string();
     let (_, list) = error.split_once("expected ").unwrap_or_else(|| panic!("{error}"));
     let list = list.lines().next().unwrap_or("");
     list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
@@ -238,6 +238,7 @@ fn bad_usage_ends_with_2_on_stderr_alone() {
         &["--config", "/no/such/file.toml"],
         &["--log", "louver=loud", "pattern:"],
         &["--lan", "check"],
+        &["--data-dir", "/tmp", "devices"],
         &["check", "surplus"],
         &["completions", "tcsh"],
     ] {
@@ -248,6 +249,19 @@ fn bad_usage_ends_with_2_on_stderr_alone() {
             "{words:?}: {out:?}"
         );
     }
+}
+
+#[test]
+fn devices_and_formats_print_their_result_on_stdout() {
+    for words in [["devices", "--json"], ["formats", "--json"]] {
+        let out = louver(&words);
+        assert_eq!(status(&out), 0, "{out:?}");
+        let value: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert!(value.is_object(), "{value}");
+    }
+    assert_eq!(status(&louver(&["devices"])), 0);
+    let out = louver(&["formats"]);
+    assert!(String::from_utf8_lossy(&out.stdout).contains("H.264"), "{out:?}");
 }
 
 #[test]
@@ -264,7 +278,7 @@ fn completions_are_made_for_every_shell() {
 
 /// The real program, away from the configuration and data of whoever runs the tests.
 fn louver(words: &[&str]) -> Output {
-    let home = tempfile::tempdir().unwrap();
+    let home = tempfile::tempdir().expect("there is room for temporary files");
     Command::new(env!("CARGO_BIN_EXE_louver"))
         .args(words)
         .env("HOME", home.path())
@@ -289,7 +303,7 @@ fn golden(name: &str, got: &str) -> Option<String> {
         .join("tests/golden/config")
         .join(format!("{name}.txt"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&file, got).unwrap();
+        fs::write(&file, got).expect("the golden file can be written");
     }
     let want = fs::read_to_string(&file).unwrap_or_default();
     (want != got).then(|| format!("{name}.txt differs\n--- want\n{want}--- got\n{got}"))

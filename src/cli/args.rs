@@ -39,6 +39,10 @@ pub(super) enum Command {
     /// Relay cameras and publishers (also when no command is given)
     #[command(after_help = EXAMPLES)]
     Run(RunArgs),
+    /// List cameras with their formats, sizes and frame rates, and who holds a busy one
+    Devices(Output),
+    /// List codecs, containers, protocols and devices that this build takes in and gives out
+    Formats(Output),
     /// Say what is wrong in the configuration, and at which line
     Check(Places),
     /// Print what makes a shell complete this program's command line
@@ -62,6 +66,14 @@ pub(super) struct RunArgs {
     /// What to show on which path
     #[arg(value_name = "[PATH=]SOURCE")]
     pub(super) sources: Vec<String>,
+}
+
+/// How a result is printed.
+#[derive(Args, Debug, Default, Clone, Copy)]
+pub(super) struct Output {
+    /// Print JSON for programs
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Where configuration and data are.
@@ -96,14 +108,17 @@ impl RunArgs {
         }
     }
 
-    /// The first thing here that means something to `run` alone.
-    pub(super) fn only_for_run(&self) -> Option<&'static str> {
+    /// The first thing here that means nothing before this command.
+    pub(super) fn meaningless_before(&self, command: &Command) -> Option<&'static str> {
+        let reads_places = matches!(command, Command::Run(_) | Command::Check(_));
         if self.lan {
             Some("--lan")
         } else if self.log.is_some() {
             Some("--log")
-        } else if !self.sources.is_empty() {
-            Some("SOURCE")
+        } else if !reads_places && self.places.config.is_some() {
+            Some("--config")
+        } else if !reads_places && self.places.data_dir.is_some() {
+            Some("--data-dir")
         } else {
             None
         }

@@ -5,9 +5,14 @@
 
 mod args;
 mod check;
+mod devices;
+mod formats;
+mod process;
 mod run;
 mod sources;
 pub mod welcome;
+#[cfg(test)]
+mod when;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -96,14 +101,16 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
     if let Command::Run(args) = command {
         return run::run(&args.or(before));
     }
-    if let Some(word) = before.only_for_run() {
+    if let Some(word) = before.meaningless_before(&command) {
         return Err(Failure::Usage(format!(
-            "{word} before a command other than run has no meaning; leave it out"
+            "{word} has no meaning for this command; leave it out"
         )));
     }
     match command {
         Command::Run(_) => unreachable!("returned above"),
         Command::Check(places) => check::check(&places.or(&before.places)),
+        Command::Devices(output) => devices::devices(output.json),
+        Command::Formats(output) => formats::formats(output.json),
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -6,6 +6,7 @@ use crate::app;
 use crate::cli::Failure;
 use crate::cli::args::RunArgs;
 use crate::cli::load;
+use crate::cli::process;
 use crate::cli::sources;
 use crate::config::Config;
 use crate::config::credentials;
@@ -15,6 +16,7 @@ use crate::telemetry::Metrics;
 
 /// Runs until a signal ends it.
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
+    process::prepare();
     let config = configured(args)?;
     let metrics = Metrics::new();
     logs::init(args.log.as_deref(), Arc::clone(&metrics)).map_err(Failure::usage)?;
