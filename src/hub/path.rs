@@ -58,7 +58,7 @@ pub struct PathSnapshot {
     /// What feeds it, without credentials.
     pub source: String,
     pub tracks: Vec<Track>,
-    /// Readers of packets and of pictures.
+    /// Readers of packets, and viewers of pictures.
     pub readers: u32,
     pub last_error: Option<String>,
     /// Since when it is in this state.
@@ -173,7 +173,7 @@ impl Path {
             state: inner.state,
             source: self.source.clone(),
             tracks,
-            readers: demand.readers + demand.pictures,
+            readers: demand.readers + self.pictures.viewers(),
             last_error: inner.last_error.clone(),
             since: inner.since,
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
