@@ -1,0 +1,140 @@
+//! Errors over HTTP: `application/problem+json` (RFC 9457) with a title, and a detail that says what to do.
+//!
+//! The texts are fixed: nothing of a request (URL, query, header) is ever part of an answer.
+
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::header;
+use hyper::header::HeaderName;
+use hyper::header::HeaderValue;
+
+use crate::web::api;
+use crate::web::reply::Body;
+use crate::web::route;
+
+/// What went wrong, for whom asked.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    /// What is wrong, the same for every problem of the kind.
+    pub(super) title: &'static str,
+    /// What to do next.
+    pub(super) detail: &'static str,
+    /// A header that belongs to the problem.
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    const fn new(status: StatusCode, title: &'static str, detail: &'static str) -> Self {
+        Self {
+            status,
+            title,
+            detail,
+            header: None,
+        }
+    }
+    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// No route has this URL.
+    pub(super) fn no_such_page() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "there is no such page",
+            "the page at / shows what there is; streams are at /live/PATH/",
+        )
+    }
+    /// No path has this name.
+    pub(super) fn no_such_path() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "there is no such path",
+            "see /api/v1/paths for the paths there are; a published path exists while it is published",
+        )
+    }
+    /// All routes only read.
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this URL can only be read",
+            "use GET or HEAD",
+        )
+        .with(header::ALLOW, route::ALLOW)
+    }
+    /// No or wrong credentials; the text does not tell which.
+    pub(super) fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "credentials are needed",
+            "send the user name and password that louver printed at its first start, as Basic credentials",
+        )
+        .with(
+            header::WWW_AUTHENTICATE,
+            "Basic realm=\"louver\", charset=\"UTF-8\"",
+        )
+    }
+    /// A browser was sent here by a name that is not ours (DNS rebinding).
+    pub(super) fn wrong_host() -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this listener does not answer to that host name",
+            "open it as localhost or by its address; a proxy in front of it must send 'Host: localhost'",
+        )
+    }
+    /// `?width=` is none.
+    pub(super) fn bad_width() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "the width is not usable",
+            "give width as a whole number of pixels from 16 to 3840",
+        )
+    }
+    /// `?since=` or `?until=` is none.
+    pub(super) fn bad_range() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "the period is not usable",
+            "give since and until as RFC 3339 times, such as 2026-05-01T00:00:00Z, since before until",
+        )
+    }
+    /// No picture came in time.
+    pub(super) fn no_picture() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the path has no picture now",
+            "try again in some seconds; /api/v1/paths tells the path's state and last error",
+        )
+        .with(header::RETRY_AFTER, "5")
+    }
+    /// The picture is there but could not be made smaller.
+    pub(super) fn not_resized() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the picture could not be resized",
+            "ask for it without width, or try again: the next picture may be whole",
+        )
+    }
+    /// The store of sessions did not answer.
+    pub(super) fn no_statistics() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the statistics cannot be read now",
+            "try again in some seconds; louver's log tells why",
+        )
+        .with(header::RETRY_AFTER, "5")
+    }
+
+    /// The answer.
+    pub(super) fn into_response(self) -> Response<Body> {
+        let mut response = api::json(self.status, &api::ProblemJson::from(&self));
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.extend(self.header.map(|(name, value)| (Some(name), value)));
+        response
+    }
+}

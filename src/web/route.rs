@@ -1,0 +1,190 @@
+//! What a request asks for: one enum of all routes, and the pure functions that read URLs.
+//!
+//! Nothing of a URL leaves this file but a route and a few checked settings: an unknown path or query is
+//! never logged, counted by name or echoed, since people put tokens into them.
+
+use hyper::Method;
+use percent_encoding::percent_decode_str;
+
+/// What a URL's path names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Route {
+    /// `/`: all paths, and the statistics.
+    Index,
+    /// `/style.css`
+    Style,
+    /// `/app.js`
+    Script,
+    /// `/icon.svg`
+    Icon,
+    /// `/live/PATH/...`; the name is decoded but not checked: only the hub knows which paths there are.
+    Live { path: String, what: Live },
+    /// `/live/PATH`, which is the player without the `/` that its relative links need.
+    ToPlayer { path: String },
+    /// `/api/v1/stats`
+    Stats,
+    /// `/api/v1/paths`
+    Paths,
+    /// `/healthz`: the only route that never asks for credentials.
+    Health,
+    /// `/metrics`
+    Metrics,
+}
+
+/// What is asked of one path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Live {
+    /// The page with the picture and the URLs.
+    Player,
+    /// `stream.mjpeg`
+    Mjpeg,
+    /// `snapshot.jpg`
+    Snapshot,
+}
+
+impl Route {
+    /// Reads the path of a URL, still percent-encoded and without the query. `None`: there is no such page.
+    pub(super) fn decode(path: &str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Index,
+            "/style.css" => Self::Style,
+            "/app.js" => Self::Script,
+            "/icon.svg" => Self::Icon,
+            "/api/v1/stats" => Self::Stats,
+            "/api/v1/paths" => Self::Paths,
+            "/healthz" => Self::Health,
+            "/metrics" => Self::Metrics,
+            _ => return Self::decode_live(path.strip_prefix("/live/")?),
+        })
+    }
+
+    /// Reads what follows `/live/`. The last part says what is asked, all before it is the path's name.
+    fn decode_live(rest: &str) -> Option<Self> {
+        let (path, what) = match rest.rsplit_once('/') {
+            Some((path, "")) => (path, Live::Player),
+            Some((path, "stream.mjpeg")) => (path, Live::Mjpeg),
+            Some((path, "snapshot.jpg")) => (path, Live::Snapshot),
+            _ => return decode(rest).map(|path| Self::ToPlayer { path }),
+        };
+        decode(path).map(|path| Self::Live { path, what })
+    }
+
+    /// The methods this route answers to. All of them only read.
+    pub(super) fn allows(&self, method: &Method) -> bool {
+        method == Method::GET || method == Method::HEAD
+    }
+
+    /// Whether the route is open to those who have no credentials.
+    pub(super) fn is_public(&self) -> bool {
+        matches!(self, Self::Health)
+    }
+}
+
+/// The value of `Allow` for [`Route::allows`].
+pub(super) const ALLOW: &str = "GET, HEAD";
+
+/// Percent-decodes a path's name; `None` when it is empty or not UTF-8.
+fn decode(encoded: &str) -> Option<String> {
+    let path = percent_decode_str(encoded).decode_utf8().ok()?;
+    (!path.is_empty()).then(|| path.into_owned())
+}
+
+/// The value of one setting in a query: the first of this name, decoded. Other settings are not looked at.
+/// `+` stands for itself: times have it (`+02:00`), and no setting has spaces.
+pub(super) fn query_value(query: Option<&str>, name: &str) -> Option<String> {
+    query?.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if key != name {
+            return None;
+        }
+        Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(path: &str, what: Live) -> Option<Route> {
+        Some(Route::Live {
+            path: path.into(),
+            what,
+        })
+    }
+
+    #[test]
+    fn every_url_has_one_meaning() {
+        for (url, want) in [
+            ("/", Some(Route::Index)),
+            ("/style.css", Some(Route::Style)),
+            ("/app.js", Some(Route::Script)),
+            ("/icon.svg", Some(Route::Icon)),
+            ("/api/v1/stats", Some(Route::Stats)),
+            ("/api/v1/paths", Some(Route::Paths)),
+            ("/healthz", Some(Route::Health)),
+            ("/metrics", Some(Route::Metrics)),
+            ("/live/webcam/", live("webcam", Live::Player)),
+            ("/live/webcam/stream.mjpeg", live("webcam", Live::Mjpeg)),
+            ("/live/webcam/snapshot.jpg", live("webcam", Live::Snapshot)),
+            (
+                "/live/floor/2/hall/snapshot.jpg",
+                live("floor/2/hall", Live::Snapshot),
+            ),
+            ("/live/floor%2F2/", live("floor/2", Live::Player)),
+            ("/live/caf%C3%A9/", live("café", Live::Player)),
+            ("/live/a%2", Some(Route::ToPlayer { path: "a%2".into() })),
+            (
+                "/live/webcam",
+                Some(Route::ToPlayer {
+                    path: "webcam".into(),
+                }),
+            ),
+            (
+                "/live/snapshot.jpg",
+                Some(Route::ToPlayer {
+                    path: "snapshot.jpg".into(),
+                }),
+            ),
+            ("/live/a/snapshot.jpg/", live("a/snapshot.jpg", Live::Player)),
+            (
+                "/live/a/Snapshot.jpg",
+                Some(Route::ToPlayer {
+                    path: "a/Snapshot.jpg".into(),
+                }),
+            ),
+            ("/live/", None),
+            ("/live//", None),
+            ("/live//stream.mjpeg", None),
+            ("/live", None),
+            ("/live/%FF/", None),
+            ("", None),
+            ("*", None),
+            ("//", None),
+            ("/index.html", None),
+            ("/api/v1/paths/", None),
+            ("/API/v1/paths", None),
+            ("/../etc/passwd", None),
+        ] {
+            assert_eq!(Route::decode(url), want, "{url}");
+        }
+    }
+
+    #[test]
+    fn only_reading_is_allowed_and_only_health_is_public() {
+        let stats = Route::decode("/api/v1/stats").unwrap();
+        assert!(stats.allows(&Method::GET) && stats.allows(&Method::HEAD));
+        assert!(!stats.allows(&Method::POST) && !stats.allows(&Method::OPTIONS));
+        assert!(!stats.is_public() && Route::Health.is_public());
+        assert!(!Route::Metrics.is_public() && !Route::Index.is_public());
+    }
+
+    #[test]
+    fn a_query_value_is_the_first_of_its_name() {
+        let q = Some("a=1&width=640&width=2&x=%20y+02:00&flag&%FF=");
+        assert_eq!(query_value(q, "width").as_deref(), Some("640"));
+        assert_eq!(query_value(q, "x").as_deref(), Some(" y+02:00"));
+        assert_eq!(query_value(q, "flag").as_deref(), Some(""));
+        assert_eq!(query_value(q, "idth"), None);
+        assert_eq!(query_value(None, "width"), None);
+    }
+}

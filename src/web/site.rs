@@ -1,0 +1,271 @@
+//! Answers requests: who may, what is asked, which handler.
+//!
+//! The only file of the web server that meets a viewer's address and agent; both go into the privacy door at
+//! once and nowhere else.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header;
+use hyper::header::HeaderName;
+use hyper::header::HeaderValue;
+use hyper::http::request::Parts;
+use tokio::net::TcpListener;
+
+use crate::analytics::query;
+use crate::base::peer::PeerAddr;
+use crate::base::tasks::Tasks;
+use crate::egress::pictures;
+use crate::hub::Path;
+use crate::hub::PictureReader;
+use crate::privacy::RawViewer;
+use crate::privacy::Viewer;
+use crate::telemetry::Metrics;
+use crate::telemetry::Reason;
+use crate::web::Context;
+use crate::web::Options;
+use crate::web::api;
+use crate::web::auth;
+use crate::web::host;
+use crate::web::mjpeg;
+use crate::web::problem::Problem;
+use crate::web::reply;
+use crate::web::reply::Body;
+use crate::web::route::Live;
+use crate::web::route::Route;
+use crate::web::route::query_value;
+use crate::web::snapshot;
+use crate::web::snapshot::Snapshots;
+
+const INDEX: &str = include_str!("ui/index.html");
+const STYLE: &str = include_str!("ui/style.css");
+const SCRIPT: &str = include_str!("ui/app.js");
+const ICON: &str = include_str!("ui/icon.svg");
+
+/// The page's own files may be kept, but must be asked for again: a new version shows at once.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// A listener's site.
+pub(super) struct Site {
+    ctx: Context,
+    tasks: Tasks,
+    snapshots: Snapshots,
+    /// Anybody on this machine may read: browsers must not be lent to other sites (DNS rebinding).
+    open_on_loopback: bool,
+}
+
+impl Site {
+    /// The site that `listener` serves.
+    pub(super) fn new(ctx: Context, tasks: &Tasks, listener: &TcpListener) -> Self {
+        let loopback = listener.local_addr().is_ok_and(|a| a.ip().is_loopback());
+        Self {
+            snapshots: Snapshots::new(tasks.clone(), ctx.options.picture_timeout),
+            open_on_loopback: loopback && ctx.users.is_none(),
+            tasks: tasks.clone(),
+            ctx,
+        }
+    }
+    /// Settings in force.
+    pub(super) fn options(&self) -> &Options {
+        &self.ctx.options
+    }
+    /// Where things are counted.
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
+        &self.ctx.metrics
+    }
+
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &PeerAddr) -> Response<Body> {
+        let (asked, _body) = request.into_parts();
+        let answered = self.try_answer(&asked, peer).await;
+        let mut response = answered.unwrap_or_else(Problem::into_response);
+        reply::secure(response.headers_mut());
+        response
+    }
+
+    async fn try_answer(&self, asked: &Parts, peer: &PeerAddr) -> Result<Response<Body>, Problem> {
+        let route = Route::decode(asked.uri.path());
+        if !route.as_ref().is_some_and(Route::is_public) {
+            self.check_who_asks(asked)?;
+        }
+        let route = route.ok_or_else(Problem::no_such_page)?;
+        if !route.allows(&asked.method) {
+            return Err(Problem::method_not_allowed());
+        }
+        match route {
+            Route::Index => Ok(asset("text/html; charset=utf-8", INDEX)),
+            Route::Style => Ok(asset("text/css; charset=utf-8", STYLE)),
+            Route::Script => Ok(asset("text/javascript; charset=utf-8", SCRIPT)),
+            Route::Icon => Ok(asset("image/svg+xml", ICON)),
+            Route::Health => Ok(reply::whole(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")),
+            Route::Metrics => Ok(reply::whole(
+                StatusCode::OK,
+                api::OPENMETRICS,
+                self.ctx.metrics.encode(),
+            )),
+            Route::Paths => Ok(self.paths(asked)),
+            Route::Stats => self.stats(asked).await,
+            Route::ToPlayer { path } => self.find(&path).map(|path| to_player(&path)),
+            Route::Live { path, what } => {
+                let path = self.find(&path)?;
+                self.live(&path, what, asked, peer).await
+            }
+        }
+    }
+
+    /// Credentials where the listener has users, and our own name where it is open.
+    fn check_who_asks(&self, asked: &Parts) -> Result<(), Problem> {
+        if let Some(users) = &self.ctx.users
+            && !auth::admits(users, &asked.headers)
+        {
+            self.ctx.metrics.lose(Reason::Unauthorized, 1);
+            return Err(Problem::unauthorized());
+        }
+        let host = host::host(&asked.uri, &asked.headers);
+        let named = asked.uri.authority().is_some() || asked.headers.contains_key(header::HOST);
+        if self.open_on_loopback && named && !host.is_some_and(|h| host::is_ours(&h)) {
+            return Err(Problem::wrong_host());
+        }
+        Ok(())
+    }
+
+    fn find(&self, path: &str) -> Result<Arc<Path>, Problem> {
+        self.ctx.hub.find(path).ok_or_else(Problem::no_such_path)
+    }
+
+    async fn live(
+        &self,
+        path: &Arc<Path>,
+        what: Live,
+        asked: &Parts,
+        peer: &PeerAddr,
+    ) -> Result<Response<Body>, Problem> {
+        let head_only = asked.method == Method::HEAD; // which must not start a camera
+        match what {
+            Live::Player => Ok(asset("text/html; charset=utf-8", INDEX)),
+            Live::Mjpeg if head_only => Ok(head(mjpeg::CONTENT_TYPE)),
+            Live::Mjpeg => Ok(self.mjpeg(path, asked, peer)),
+            Live::Snapshot => {
+                let width = snapshot::asked_width(asked.uri.query())?;
+                if head_only {
+                    return Ok(head("image/jpeg"));
+                }
+                let jpeg = self.snapshots.take(self.subscribe(path), width).await?;
+                Ok(reply::whole(StatusCode::OK, "image/jpeg", jpeg))
+            }
+        }
+    }
+
+    fn mjpeg(&self, path: &Arc<Path>, asked: &Parts, peer: &PeerAddr) -> Response<Body> {
+        let stream = mjpeg::Stream::new(
+            self.subscribe(path),
+            self.ctx.recorder.clone(),
+            self.admit(asked, peer),
+            Arc::clone(&self.ctx.metrics),
+            self.tasks.stopped(),
+        );
+        reply::with_body(StatusCode::OK, mjpeg::CONTENT_TYPE, stream.boxed_unsync())
+    }
+
+    /// Asks for pictures of a path; somebody makes them from now on.
+    fn subscribe(&self, path: &Arc<Path>) -> PictureReader {
+        let pictures = path.subscribe_pictures();
+        pictures::make_while_wanted(&self.tasks, path, &self.ctx.clock);
+        pictures
+    }
+
+    /// Takes a viewer through the privacy door.
+    fn admit(&self, asked: &Parts, peer: &PeerAddr) -> Option<Viewer> {
+        let agent = asked
+            .headers
+            .get(header::USER_AGENT)
+            .and_then(|v| v.to_str().ok());
+        let raw = RawViewer::new(peer.again(), agent).opt_out(opted_out(asked.uri.query(), &asked.headers));
+        self.ctx.door.admit(raw)
+    }
+
+    fn paths(&self, asked: &Parts) -> Response<Body> {
+        let host = host::host(&asked.uri, &asked.headers);
+        let host = host.as_deref().unwrap_or("localhost");
+        let port = self.ctx.options.rtsp_port;
+        let paths = self.ctx.hub.snapshot();
+        let items = paths
+            .iter()
+            .map(|path| api::PathJson::new(path, port, host))
+            .collect();
+        api::json(StatusCode::OK, &api::ListJson::whole(items))
+    }
+
+    async fn stats(&self, asked: &Parts) -> Result<Response<Body>, Problem> {
+        let question = api::question(asked.uri.query(), self.ctx.clock.wall())?;
+        match query::stats(&self.ctx.store, &question).await {
+            Ok(stats) => Ok(api::json(StatusCode::OK, &api::StatsJson::from(&stats))),
+            Err(error) => {
+                tracing::warn!(%error, "The statistics could not be read.");
+                Err(Problem::no_statistics())
+            }
+        }
+    }
+}
+
+/// One of the page's own files.
+fn asset(content_type: &'static str, text: &'static str) -> Response<Body> {
+    let mut response = reply::whole(StatusCode::OK, content_type, text);
+    response.headers_mut().insert(header::CACHE_CONTROL, REVALIDATE);
+    response
+}
+
+/// What HEAD gets of something that is made when asked for.
+fn head(content_type: &'static str) -> Response<Body> {
+    let mut response = reply::empty(StatusCode::OK);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Sends a browser to the page of a path; the name is the hub's, not the request's.
+fn to_player(path: &Path) -> Response<Body> {
+    let mut response = reply::empty(StatusCode::PERMANENT_REDIRECT);
+    let target = HeaderValue::from_str(&format!("/live/{}/", path.name()));
+    response.headers_mut().insert(
+        header::LOCATION,
+        target.expect("path names are made of URL characters"),
+    );
+    response
+}
+
+/// Whether a viewer said not to be counted: `DNT: 1`, `Sec-GPC: 1` or `?stats=off`.
+fn opted_out(query: Option<&str>, headers: &HeaderMap) -> bool {
+    let says_so = |name: &'static str| {
+        headers
+            .get(HeaderName::from_static(name))
+            .is_some_and(|v| v.as_bytes().trim_ascii() == b"1")
+    };
+    says_so("dnt") || says_so("sec-gpc") || query_value(query, "stats").is_some_and(|v| v == "off")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_signals_opt_out_and_nothing_else_does() {
+        let headers = |name: &'static str, value: &'static str| {
+            HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
+        };
+        assert!(opted_out(None, &headers("dnt", "1")));
+        assert!(opted_out(None, &headers("sec-gpc", " 1 ")));
+        assert!(opted_out(Some("width=3&stats=off"), &HeaderMap::new()));
+        assert!(!opted_out(None, &headers("dnt", "0")));
+        assert!(!opted_out(None, &headers("sec-gpc", "true")));
+        assert!(!opted_out(Some("stats=on"), &HeaderMap::new()));
+        assert!(!opted_out(Some("nostats=off"), &HeaderMap::new()));
+    }
+}
