@@ -1,1 +1,11 @@
-//! (being built)
+//! Cameras and test pictures: everything that ends in a `hub::Publisher` of our own making.
+//!
+//! Not here: publishers that come over the network (`egress::rtsp`), who watches, what a device is
+//! (`av::device`).
+
+mod source;
+
+pub use source::Ask;
+pub use source::Size;
+pub use source::Source;
+pub use source::SourceError;
