@@ -3,8 +3,13 @@
 //! Not here: publishers that come over the network (`egress::rtsp`), who watches, what a device is
 //! (`av::device`).
 
+mod error;
+mod modes;
+mod quirks;
 mod source;
+mod timeline;
 
+pub use error::CameraError;
 pub use source::Ask;
 pub use source::Size;
 pub use source::Source;
