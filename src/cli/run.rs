@@ -8,6 +8,7 @@ use crate::cli::args::RunArgs;
 use crate::cli::load;
 use crate::cli::process;
 use crate::cli::sources;
+use crate::cli::tell;
 use crate::config::Config;
 use crate::config::credentials;
 use crate::config::places;
@@ -29,11 +30,20 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         config,
         data_dir,
         metrics,
-        reload: Box::new(move || configured(&again).map_err(|f| f.text())),
+        reload: Box::new(move || reload(&again)),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::Running(format!("cannot start threads ({})", e.kind())))?;
     runtime.block_on(app::run(start)).map_err(Failure::running)
+}
+
+/// Reads the configuration again. Mistakes are told as at the start, not logged: they quote the file, which
+/// names addresses.
+fn reload(args: &RunArgs) -> Result<Config, String> {
+    configured(args).map_err(|failure| {
+        tell(&failure.text());
+        "it has mistakes; `louver check` tells them".to_owned()
+    })
 }
 
 /// The file's configuration with what the command line adds.

@@ -49,8 +49,10 @@ pub enum LogsError {
 pub fn init(filter: Option<&str>, metrics: Arc<Metrics>) -> Result<(), LogsError> {
     let variable = std::env::var("RUST_LOG").ok();
     let filter = parse_filter(filter.or(variable.as_deref()))?;
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    let colours = io::stderr().is_terminal() && !plain;
     tracing_subscriber::registry()
-        .with(layer(filter, io::stderr, metrics, io::stderr().is_terminal()))
+        .with(layer(filter, io::stderr, metrics, colours))
         .try_init()
         .map_err(|_| LogsError::Twice)
 }
