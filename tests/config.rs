@@ -127,8 +127,8 @@ const MISTAKES: [(&str, &str); 23] = [
     ),
     (
         "auth",
-        "[auth]\nrequired = \"never\"\n[[auth.users]]\nname = \"a:b\"\nha1_md5 = \"hunter2\"\nha1_sha256 = \"00\"\n\
-         [[auth.users]]\nname = \"anna\"\n",
+        "[auth]\nrequired = \"never\"\n[[auth.users]]\nname = \"a:b\"\nha1_md5 = \"hunter2\"\n\
+         ha1_sha256 = \"00\"\n[[auth.users]]\nname = \"anna\"\n",
     ),
     ("time_zone", "[privacy]\ntime_zone = \"Europe/Atlantis\"\nk = 0\n"),
     ("data_dir", "[data]\ndir = \"\"\n"),

@@ -22,8 +22,8 @@ pub(super) fn devices(as_json: bool) -> Result<(), Failure> {
     }
     if devices.is_empty() {
         tell(
-            "No camera was found. Plug one in (in a virtual machine or container: pass it through), or try the\n\
-             test picture: louver pattern:",
+            "No camera was found. Plug one in (in a virtual machine or container: pass it through), or try\n\
+             the test picture: louver pattern:",
         );
     }
     let text: String = devices

@@ -1,5 +1,5 @@
-//! What a person reads when the relay runs: which addresses to open, how to get in, what to do next. Pure, but
-//! for [`lan_addresses`].
+//! What a person reads when the relay runs: which addresses to open, how to get in, what to do next.
+//! Pure, but for [`lan_addresses`].
 //!
 //! It goes to stderr and is no log. Scripts read the `listening` lines instead.
 

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use toml::Spanned;
 
 use crate::config::Auth;
@@ -20,20 +17,18 @@ use crate::config::Required;
 use crate::config::Rtsp;
 use crate::config::credentials::User;
 use crate::config::credentials::user;
-use crate::config::error::ConfigError;
 use crate::config::error::ConfigErrors;
 use crate::config::file::AuthFile;
 use crate::config::file::File;
 use crate::config::file::HttpFile;
 use crate::config::file::HubFile;
-use crate::config::file::Number;
-use crate::config::file::OneOrMore;
 use crate::config::file::PathFile;
 use crate::config::file::PrivacyFile;
 use crate::config::file::RtspFile;
 use crate::config::file::Text;
 use crate::config::file::UserFile;
-use crate::config::units;
+use crate::config::values::Checker;
+use crate::config::values::each;
 
 /// Applies the rules; what the file leaves out stays at its default.
 pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, ConfigErrors> {
@@ -62,18 +57,7 @@ pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, Con
     }
 }
 
-struct Checker<'a> {
-    file: &'a str,
-    text: &'a str,
-    errors: Vec<ConfigError>,
-}
-
 impl Checker<'_> {
-    fn wrong(&mut self, span: &Range<usize>, message: &str) {
-        self.errors
-            .push(ConfigError::at(self.file, self.text, span, message));
-    }
-
     fn rtsp(&mut self, f: &RtspFile) -> Rtsp {
         let d = Rtsp::default();
         Rtsp {
@@ -222,58 +206,6 @@ impl Checker<'_> {
         checked
     }
 
-    fn addresses(
-        &mut self,
-        raw: &Option<Spanned<OneOrMore>>,
-        example: u16,
-        default: Vec<SocketAddr>,
-    ) -> Vec<SocketAddr> {
-        let Some(raw) = raw else { return default };
-        let mut addrs = Vec::new();
-        for (text, span) in each(raw) {
-            let Ok(addr) = text.parse() else {
-                self.wrong(
-                    &span,
-                    &format!(
-                        "this is no address with a port, expected \"127.0.0.1:{example}\", \
-                     \"0.0.0.0:{example}\" (every interface) or \"[::1]:{example}\""
-                    ),
-                );
-                continue;
-            };
-            addrs.push(addr);
-        }
-        addrs
-    }
-
-    fn udp_ports(
-        &mut self,
-        raw: &Option<Spanned<Vec<i64>>>,
-        default: Option<(u16, u16)>,
-    ) -> Option<(u16, u16)> {
-        let Some(raw) = raw else { return default };
-        let port = |n: i64| u16::try_from(n).ok();
-        match raw.get_ref().as_slice() {
-            [] => return None,
-            [0, 0] => return Some((0, 0)),
-            [rtp, rtcp] => {
-                if let (Some(rtp @ 1..), Some(rtcp)) = (port(*rtp), port(*rtcp))
-                    && rtp.is_multiple_of(2)
-                    && rtcp == rtp + 1
-                {
-                    return Some((rtp, rtcp));
-                }
-            }
-            _ => {}
-        }
-        self.wrong(
-            &raw.span(),
-            "these are no ports for RTP and RTCP, expected an even number and the next as in [8000, 8001], \
-             [0, 0] (the system chooses) or [] (TCP only)",
-        );
-        default
-    }
-
     /// Two listeners at one port: the second would not start, and the system's message would not say why.
     fn port_clashes(&mut self, rtsp: &RtspFile, http: &HttpFile) {
         let mut taken: Vec<SocketAddr> = Vec::new();
@@ -297,121 +229,12 @@ impl Checker<'_> {
             taken.push(addr);
         }
     }
-
-    fn duration(
-        &mut self,
-        key: &str,
-        raw: &Text,
-        seconds: std::ops::RangeInclusive<u64>,
-        default: Duration,
-    ) -> Duration {
-        let Some(raw) = raw else { return default };
-        let [least, most] = [*seconds.start(), *seconds.end()].map(Duration::from_secs);
-        match units::duration(raw.get_ref()) {
-            Some(d) if (least..=most).contains(&d) => return d,
-            Some(_) => self.wrong(
-                &raw.span(),
-                &format!(
-                    "{key} is out of range, expected {} to {}",
-                    units::show_duration(least),
-                    units::show_duration(most)
-                ),
-            ),
-            None => self.wrong(
-                &raw.span(),
-                &format!(
-                    "{key} is no duration, expected {} as in \"{}\"",
-                    units::DURATION_FORM,
-                    units::show_duration(default)
-                ),
-            ),
-        }
-        default
-    }
-
-    fn size(&mut self, key: &str, raw: &Text, range: std::ops::RangeInclusive<u64>, default: usize) -> usize {
-        let Some(raw) = raw else { return default };
-        match units::size(raw.get_ref()) {
-            Some(n) if range.contains(&n) => return usize::try_from(n).unwrap_or(default),
-            Some(_) => self.wrong(
-                &raw.span(),
-                &format!(
-                    "{key} is out of range, expected {} to {}",
-                    units::show_size(*range.start()),
-                    units::show_size(*range.end())
-                ),
-            ),
-            None => self.wrong(
-                &raw.span(),
-                &format!(
-                    "{key} is no size, expected {} as in \"{}\"",
-                    units::SIZE_FORM,
-                    units::show_size(default as u64)
-                ),
-            ),
-        }
-        default
-    }
-
-    fn number<T: TryFrom<i64>>(
-        &mut self,
-        key: &str,
-        raw: &Number,
-        range: std::ops::RangeInclusive<i64>,
-        default: T,
-    ) -> T {
-        let Some(raw) = raw else { return default };
-        let n = *raw.get_ref();
-        if let (true, Ok(n)) = (range.contains(&n), T::try_from(n)) {
-            return n;
-        }
-        let message = format!(
-            "{key} is out of range, expected {} to {}",
-            range.start(),
-            range.end()
-        );
-        self.wrong(&raw.span(), &message);
-        default
-    }
-
-    fn time_zone(&mut self, raw: &Text, default: String) -> String {
-        let Some(raw) = raw else { return default };
-        if TimeZone::get(raw.get_ref()).is_err() {
-            self.wrong(
-                &raw.span(),
-                "time_zone is unknown here, expected \"UTC\" or a name as in \"Europe/Paris\" \
-                 (such names need the system's package tzdata)",
-            );
-        }
-        raw.get_ref().clone()
-    }
-
-    fn directory(&mut self, raw: &Text) -> Option<PathBuf> {
-        let raw = raw.as_ref()?;
-        if raw.get_ref().trim().is_empty() {
-            self.wrong(
-                &raw.span(),
-                "dir is empty, expected a directory, or no such line for the platform's",
-            );
-        }
-        Some(PathBuf::from(raw.get_ref()))
-    }
 }
 
 fn same_path(name: &str) -> String {
     format!(
         "path `{name}` is there already, expected each name once (upper and lower case are the same to VLC)"
     )
-}
-
-/// The texts of a list, each at its own place.
-fn each(raw: &Spanned<OneOrMore>) -> impl Iterator<Item = (&str, Range<usize>)> {
-    let (one, more) = match raw.get_ref() {
-        OneOrMore::One(text) => (Some((text.as_str(), raw.span())), [].as_slice()),
-        OneOrMore::More(list) => (None, list.as_slice()),
-    };
-    one.into_iter()
-        .chain(more.iter().map(|t| (t.get_ref().as_str(), t.span())))
 }
 
 /// Whether the second of two listeners could not be bound beside the first.

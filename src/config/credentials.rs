@@ -1,4 +1,4 @@
-//! The credentials of listeners that other machines can reach: made at the first start, shown once, kept hashed.
+//! Credentials for listeners that other machines can reach: made at the first start, shown once, kept hashed.
 //!
 //! Hashes are HA1 of HTTP Digest (RFC 7616 section 3.4.2), which Basic can be checked against as well. They
 //! are as good as the password to whoever reads them, hence the file's mode; the password itself has enough

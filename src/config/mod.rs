@@ -9,6 +9,7 @@ mod error;
 mod file;
 pub mod places;
 pub mod units;
+mod values;
 
 use std::fs;
 use std::io;

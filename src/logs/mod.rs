@@ -34,8 +34,8 @@ const CAPPED: [&str; 5] = ["hyper", "hyper_util", "h2", "sqlx", "retina"];
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
     #[error(
-        "the log filter is not understood; expected a level (error, warn, info, debug, trace), or pairs as in \
-         louver=debug,louver::egress=trace"
+        "the log filter is not understood; expected a level (error, warn, info, debug, trace), or pairs \
+         as in louver=debug,louver::egress=trace"
     )]
     Filter,
     #[error("logs are set up already")]
