@@ -7,6 +7,8 @@ pub mod aac;
 pub mod bits;
 pub mod h264;
 pub mod h265;
+pub mod jpeg;
+mod jpeg_tables;
 pub mod mpeg4;
 pub mod rtp;
 pub mod rtsp;

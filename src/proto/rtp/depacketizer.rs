@@ -17,6 +17,7 @@ use crate::proto::rtp::h264;
 use crate::proto::rtp::h265;
 use crate::proto::rtp::header::Header;
 use crate::proto::rtp::header::RtpError;
+use crate::proto::rtp::jpeg;
 use crate::proto::rtp::mpeg4;
 use crate::proto::rtp::order::Arrival;
 use crate::proto::rtp::order::Order;
@@ -79,10 +80,11 @@ impl Depacketizer {
             Codec::H264 => pictures(Assembly::H264(h264::Depacketizer::new(track)?)),
             Codec::H265 => pictures(Assembly::H265(h265::Depacketizer::new(track)?)),
             Codec::Mpeg4Visual => pictures(Assembly::Mpeg4(mpeg4::Depacketizer::new(track))),
+            Codec::Jpeg => pictures(Assembly::Jpeg(jpeg::Depacketizer::default())),
             Codec::Aac => Join::Aac(aac::Depacketizer::new(track)?),
             Codec::Opus | Codec::Pcma | Codec::Pcmu => Join::Whole,
             Codec::MpegTs => Join::Ts,
-            Codec::AacLatm | Codec::Jpeg | Codec::Vp8 | Codec::Vp9 | Codec::Other => return None,
+            Codec::AacLatm | Codec::Vp8 | Codec::Vp9 | Codec::Other => return None,
         };
         Some(Self {
             codec: track.codec,

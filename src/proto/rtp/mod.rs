@@ -12,6 +12,7 @@ mod h264;
 mod h265;
 mod header;
 mod join;
+mod jpeg;
 mod mpeg4;
 mod nals;
 mod order;

@@ -8,6 +8,7 @@ use crate::proto::rtp::depacketizer::Output;
 use crate::proto::rtp::h264;
 use crate::proto::rtp::h265;
 use crate::proto::rtp::header::Header;
+use crate::proto::rtp::jpeg;
 use crate::proto::rtp::mpeg4;
 
 /// Units of several packets: how one codec puts them together.
@@ -28,6 +29,7 @@ pub(super) enum Assembly {
     H264(h264::Depacketizer),
     H265(h265::Depacketizer),
     Mpeg4(mpeg4::Depacketizer),
+    Jpeg(jpeg::Depacketizer),
 }
 
 impl Assembly {
@@ -36,6 +38,7 @@ impl Assembly {
             Self::H264(h264) => h264,
             Self::H265(h265) => h265,
             Self::Mpeg4(mpeg4) => mpeg4,
+            Self::Jpeg(jpeg) => jpeg,
         }
     }
 }
