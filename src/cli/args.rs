@@ -14,6 +14,7 @@ Examples:
   louver pattern:                        a test picture with a clock
   louver door=webcam:/dev/video0         this camera as rtsp://localhost:8554/door
   louver 'webcam:/dev/video0?size=1280x720&fps=30'
+  louver stats --since 7d                how the streams were watched, without who
   louver check --config louver.toml      is this file right?
 
 SOURCE is webcam: (the first), webcam:DEVICE?size=WxH&fps=N, pattern:?size=WxH&fps=N or publish:
@@ -43,6 +44,8 @@ pub(super) enum Command {
     Devices(Output),
     /// List codecs, containers, protocols and devices that this build takes in and gives out
     Formats(Output),
+    /// Tell how the streams were watched
+    Stats(StatsArgs),
     /// Say what is wrong in the configuration, and at which line
     Check(Places),
     /// Print what makes a shell complete this program's command line
@@ -74,6 +77,24 @@ pub(super) struct Output {
     /// Print JSON for programs
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Of `stats`.
+#[derive(Args, Debug, Default, Clone)]
+pub(super) struct StatsArgs {
+    #[command(flatten)]
+    pub(super) places: Places,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// From when: 2026-05-01T12:00:00Z, 2026-05-01 (that day), 24h or 7d (ago) [default: seven days]
+    #[arg(long, value_name = "T")]
+    pub(super) since: Option<String>,
+    /// Until when, in the same forms; a day is included [default: now]
+    #[arg(long, value_name = "T")]
+    pub(super) until: Option<String>,
+    /// Of this path alone
+    #[arg(long)]
+    pub(super) path: Option<String>,
 }
 
 /// Where configuration and data are.
@@ -110,7 +131,7 @@ impl RunArgs {
 
     /// The first thing here that means nothing before this command.
     pub(super) fn meaningless_before(&self, command: &Command) -> Option<&'static str> {
-        let reads_places = matches!(command, Command::Run(_) | Command::Check(_));
+        let reads_places = matches!(command, Command::Run(_) | Command::Check(_) | Command::Stats(_));
         if self.lan {
             Some("--lan")
         } else if self.log.is_some() {

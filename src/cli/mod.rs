@@ -10,8 +10,8 @@ mod formats;
 mod process;
 mod run;
 mod sources;
+mod stats;
 pub mod welcome;
-#[cfg(test)]
 mod when;
 
 use std::ffi::OsString;
@@ -108,6 +108,7 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
     }
     match command {
         Command::Run(_) => unreachable!("returned above"),
+        Command::Stats(args) => stats::stats(&args.places.clone().or(&before.places), &args),
         Command::Check(places) => check::check(&places.or(&before.places)),
         Command::Devices(output) => devices::devices(output.json),
         Command::Formats(output) => formats::formats(output.json),

@@ -9,7 +9,9 @@ pub(super) const DEFAULT_PATH: &str = "webcam";
 /// Why a word is no `[PATH=]SOURCE`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SourceWordError {
-    #[error("`{0}` is neither a command nor a source; {1}")]
+    #[error("`{0}` is neither a command nor a source; `louver --help` lists both")]
+    Neither(String),
+    #[error("`{0}` is no source: {1}")]
     Source(String, String),
     #[error("{0}")]
     Path(String),
@@ -23,6 +25,9 @@ pub(super) fn add(words: &[String], paths: &mut Vec<PathEntry>) -> Result<(), So
     let mut unnamed = Vec::new();
     for word in words {
         let (name, source) = split(word);
+        if !word.contains([':', '=']) {
+            return Err(SourceWordError::Neither(word.clone()));
+        }
         if let Some(why) = config::source_error(source) {
             return Err(SourceWordError::Source(config::mask(word), why));
         }

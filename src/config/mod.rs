@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use crate::config::credentials::User;
 use crate::hub::PathName;
+use crate::ingest::Source;
 
 pub use error::ConfigError;
 pub use error::ConfigErrors;
@@ -251,12 +252,7 @@ pub fn path_name_error(name: &str) -> Option<String> {
 
 /// Why a text is no source, if it is none.
 pub fn source_error(source: &str) -> Option<String> {
-    const KINDS: [&str; 3] = ["webcam:", "pattern:", "publish:"];
-    (!KINDS.iter().any(|kind| source.starts_with(kind))).then(|| {
-        "this is no source, expected webcam:, webcam:/dev/video0?size=1280x720&fps=30, \
-         pattern:?size=640x360&fps=15 or publish:"
-            .to_owned()
-    })
+    Source::parse(source).err().map(|why| why.to_string())
 }
 
 fn unreadable(e: &io::Error) -> String {

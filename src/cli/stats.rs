@@ -1,0 +1,70 @@
+//! `louver stats`: how the streams were watched, as the web server's `/api/v1/stats` answers too.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::analytics;
+use crate::analytics::Mode;
+use crate::analytics::Store;
+use crate::analytics::query;
+use crate::analytics::query::Question;
+use crate::analytics::table;
+use crate::base::clock::Clock;
+use crate::base::clock::SystemClock;
+use crate::cli::Failure;
+use crate::cli::args::Places;
+use crate::cli::args::StatsArgs;
+use crate::cli::load;
+use crate::cli::result;
+use crate::cli::when;
+use crate::cli::when::End;
+use crate::config::places::data_dir;
+use crate::web::api;
+
+/// Prints the statistics of the data directory; the relay may be running or not.
+pub(super) fn stats(places: &Places, args: &StatsArgs) -> Result<(), Failure> {
+    let config = load(places)?;
+    let zone = TimeZone::get(&config.privacy.time_zone).map_err(Failure::usage)?;
+    let question = question(args, &zone)?;
+    let data_dir = data_dir(&config).map_err(Failure::usage)?;
+    let options = analytics::Options {
+        time_zone: zone,
+        k: config.privacy.k,
+    };
+    let answer = async {
+        let store = Store::open(&data_dir, Mode::ReadOnly, options).await?;
+        query::stats(&store, &question).await
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let answer = runtime.block_on(answer).map_err(Failure::running)?;
+    let text = match args.output.json {
+        true => api::to_line(&api::StatsJson::from(&answer)),
+        false => table::render(&answer),
+    };
+    result(text.as_bytes())
+}
+
+fn question(args: &StatsArgs, zone: &TimeZone) -> Result<Question, Failure> {
+    let now = SystemClock.wall();
+    let moment = Timestamp::try_from(now).map_err(Failure::running)?;
+    let read = |text: &Option<String>, end| {
+        let text = text.as_deref();
+        text.map(|t| when::parse(t, end, zone, moment))
+            .transpose()
+            .map_err(Failure::Usage)
+    };
+    let (since, until) = (read(&args.since, End::Since)?, read(&args.until, End::Until)?);
+    if since.unwrap_or(Timestamp::MIN) >= until.unwrap_or(moment) {
+        return Err(Failure::Usage(
+            "--since is not before --until, expected a range of time".to_owned(),
+        ));
+    }
+    Ok(Question {
+        since,
+        until,
+        path: args.path.clone(),
+        now,
+    })
+}
