@@ -185,7 +185,7 @@ fn good_or_wrong(good: bool) -> Verdict {
 }
 
 /// User and password of `Basic`; the password may have colons in it (RFC 7617 section 2).
-pub fn basic_pair(encoded: &str) -> Option<(String, String)> {
+fn basic_pair(encoded: &str) -> Option<(String, String)> {
     let encoded = encoded.trim();
     let bytes = STANDARD
         .decode(encoded)
