@@ -33,6 +33,8 @@ pub enum Reason {
     SocketFull,
     /// The bounded queue to the session store was full.
     EventQueueFull,
+    /// The session store could not be written; it is tried again.
+    StoreFailed,
     /// Bytes that were not the protocol they came by.
     BadInput,
     /// A limit on connections, sessions or sizes.

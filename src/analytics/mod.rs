@@ -18,6 +18,7 @@
 //!
 //! Not here: addresses, agents, user names, queries (this room cannot name them); JSON (`web::api`).
 
+mod days;
 mod leaves;
 pub mod query;
 mod recorder;
@@ -84,3 +85,6 @@ impl Transport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

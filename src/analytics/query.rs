@@ -1,12 +1,44 @@
 //! Questions and their answers: plain values; `web::api` makes JSON of them, `table` text.
+//!
+//! Two kinds of protection meet here. Whatever is asked, what answers is anonymous: counts, never rows. And in
+//! a breakdown a cell with fewer than `k` distinct viewers is empty, together with as many of its smallest
+//! neighbours as it takes that the hidden ones cannot be had by subtraction: at least two, with `k` viewers
+//! among them. Over several days a cell is shown when `k` distinct viewers were in it on one of them, since
+//! viewers of different days may be the same people. Totals are exact: this is the operator's own view. (What
+//! is given to others will be made of published cells alone.)
+//!
+//! Not here: who may ask.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
+use jiff::Span;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use sqlx::Connection;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteConnection;
 
 use crate::analytics::Store;
 use crate::analytics::StoreError;
+use crate::analytics::days;
+use crate::analytics::leaves;
+use crate::analytics::leaves::Day;
+use crate::analytics::leaves::Dimension;
+use crate::analytics::leaves::Leaf;
+
+/// Days in the range when nothing else is asked for, including today.
+const USUAL_DAYS: i64 = 7;
+
+/// A longer range has no breakdown by hour.
+const MOST_DAYS_BY_HOUR: i64 = 31;
+
+/// A run that was not seen for so long is over.
+const ALIVE_MS: i64 = 15_000;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -21,11 +53,37 @@ pub struct Question {
     pub now: SystemTime,
 }
 
+impl Question {
+    /// A moment as people write it: RFC 3339 (`2026-11-21T12:00:00Z`), a local time (`2026-11-21T12:00`), the
+    /// beginning of a day (`2026-11-21`, `today`, `yesterday`), or how long ago (`90m`, `24h`, `7d`, `2 weeks`).
+    /// `None` for anything else.
+    pub fn moment(text: &str, now: SystemTime, zone: &TimeZone) -> Option<Timestamp> {
+        let text = text.trim();
+        let now = Timestamp::try_from(now).ok()?.to_zoned(zone.clone());
+        let moment = match text {
+            "now" => now,
+            "today" => now.start_of_day().ok()?,
+            "yesterday" => now.yesterday().ok()?.start_of_day().ok()?,
+            _ => {
+                if let Ok(moment) = text.parse::<Timestamp>() {
+                    return Some(moment);
+                }
+                if let Ok(local) = text.parse::<DateTime>() {
+                    return Some(local.to_zoned(zone.clone()).ok()?.timestamp());
+                }
+                let ago = text.strip_suffix("ago").unwrap_or(text).trim();
+                now.checked_sub(ago.parse::<Span>().ok()?.abs()).ok()?
+            }
+        };
+        Some(moment.timestamp())
+    }
+}
+
 /// The answer. Everything but [`Self::machines`] and [`Self::restarts`] is about the audience alone.
 #[derive(Clone, Debug)]
 pub struct Stats {
-    /// The range that was counted: what was asked for, rounded outward to whole hours (whole days where hours
-    /// were added up already), and not beyond now.
+    /// The range that was counted: what was asked for, rounded outward to whole hours (whole days where the day
+    /// before yesterday is passed: hours are no longer known apart there), and not beyond now.
     pub from: Timestamp,
     /// See [`Self::from`].
     pub to: Timestamp,
@@ -47,7 +105,7 @@ pub struct Stats {
     pub by_client: Vec<Cell<String>>,
     /// Always empty as yet: no country is looked up.
     pub by_country: Vec<Cell<String>>,
-    /// First moment of the hour; every hour of the range, or none when it is longer than 31 days. `viewer_days`
+    /// By the hour's first moment: every hour of the range, or none when it is longer than 31 days. Viewer-days
     /// are the distinct viewers who watched in that hour.
     pub by_hour: Vec<Cell<Timestamp>>,
     /// Recorders, relays and monitors, which are in nothing of the above.
@@ -55,6 +113,15 @@ pub struct Stats {
     /// Times that the relay was started again in the range. Each starts new pseudonyms, so that a viewer of
     /// before and after counts twice.
     pub restarts: u64,
+}
+
+impl Stats {
+    /// A time of the answer as RFC 3339 with the offset of its zone, in whole seconds.
+    pub fn rfc3339(&self, at: Timestamp) -> String {
+        let offset = self.time_zone.to_offset(at);
+        let whole = Timestamp::from_second(at.as_second()).unwrap_or(at);
+        whole.display_with_offset(offset).to_string()
+    }
 }
 
 /// One row of a breakdown; `None` when it would show too few viewers, or would let another such row be computed.
@@ -77,11 +144,14 @@ pub struct Counts {
     pub peak_concurrent: u64,
 }
 
-/// Sessions that play at this moment. Of the audience; machines apart.
+/// Sessions that play at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Live {
+    /// Of the audience.
     pub sessions: u64,
+    /// Of recorders, relays and monitors.
     pub machines: u64,
+    /// Of the audience, by path.
     pub by_path: Vec<(String, u64)>,
 }
 
@@ -90,7 +160,495 @@ pub struct Live {
 /// # Errors
 /// When nothing was recorded yet, or the file cannot be read.
 pub async fn stats(store: &Store, question: &Question) -> Result<Stats, StoreError> {
-    let _ = question;
-    let _reader = store.reader().await?;
-    Err(StoreError::Database(sqlx::Error::RowNotFound))
+    let options = store.options();
+    let zone = &options.time_zone;
+    let now_ms = milliseconds(question.now);
+    let asked = range(question, now_ms, zone);
+    let path = question.path.as_deref().unwrap_or_default();
+
+    let mut connection = store.reader().await?;
+    let mut tx = connection.begin().await?; // so that no day is added up between two looks
+    let run = Run::latest(&mut tx).await?;
+    let open_until = if run.alive(now_ms) {
+        now_ms.max(run.seen_ms)
+    } else {
+        run.seen_ms
+    };
+    let mut sums = stored(&mut tx, &asked, path, zone).await?;
+    let rows = days::rows(&mut tx, path, open_until).await?;
+    let restarts = restarts(&mut tx, &asked).await?;
+    let live = if run.alive(now_ms) {
+        live(&mut tx, path).await?
+    } else {
+        Live::default()
+    };
+    drop(tx);
+    connection.close().await?;
+
+    for day in days_of(&rows, &asked, zone) {
+        for (key, leaf) in leaves::of_day(&rows, &day, &asked) {
+            sums.entry(key).or_default().add(leaf);
+        }
+    }
+    let answer = Answer {
+        sums,
+        path,
+        k: u64::from(options.k),
+    };
+    Ok(Stats {
+        from: timestamp(asked.start),
+        to: timestamp(asked.end),
+        time_zone: zone.clone(),
+        k: options.k,
+        total: answer.total(Dimension::All),
+        live,
+        by_path: answer.by_path(),
+        by_protocol: answer.by(Dimension::Protocol),
+        by_transport: answer.by(Dimension::Transport),
+        by_client: answer.by(Dimension::Client),
+        by_country: Vec::new(),
+        by_hour: answer.by_hour(&asked, zone),
+        machines: answer.total(Dimension::Machines),
+        restarts,
+    })
+}
+
+/// What was asked, rounded outward, in milliseconds since 1970.
+fn range(question: &Question, now_ms: i64, zone: &TimeZone) -> Range<i64> {
+    let kept_from = leaves::kept_from(now_ms, zone);
+    let unit = |ms: i64| {
+        let day = Day::of(ms, zone);
+        if ms < kept_from {
+            day.window
+        } else {
+            day.hour_of(ms)
+        }
+    };
+    let asked = |moment: Option<Timestamp>| moment.map(|at| at.as_millisecond().clamp(0, now_ms));
+    let today = Day::of(now_ms, zone);
+    let from = match asked(question.since) {
+        Some(since) => unit(since).start,
+        None => today.back(USUAL_DAYS - 1, zone).window.start,
+    };
+    let to = match asked(question.until) {
+        Some(until) => unit((until - 1).max(0)).end.min(now_ms),
+        None => now_ms,
+    };
+    from..to.max(from)
+}
+
+/// Counts of several days.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    leaf: Leaf,
+    /// Distinct viewers of the day that had the most.
+    most_viewers: u64,
+}
+
+impl Sum {
+    fn add(&mut self, day: Leaf) {
+        self.leaf.sessions += day.sessions;
+        self.leaf.viewers += day.viewers;
+        self.leaf.watch_ms += day.watch_ms;
+        self.leaf.peak = self.leaf.peak.max(day.peak);
+        self.most_viewers = self.most_viewers.max(day.viewers);
+    }
+    /// Distinct viewers that were certainly in it: of different days, they may be the same people. Somebody who
+    /// came the day before and stayed is in no count of viewers, but is there.
+    fn viewers_to_protect(&self) -> u64 {
+        self.most_viewers.max(u64::from(self.leaf != Leaf::default()))
+    }
+    fn counts(&self) -> Counts {
+        Counts {
+            sessions: self.leaf.sessions,
+            viewer_days: self.leaf.viewers,
+            watch_seconds: (self.leaf.watch_ms + 500) / 1000,
+            peak_concurrent: self.leaf.peak,
+        }
+    }
+}
+
+type Sums = BTreeMap<leaves::Key, Sum>;
+
+/// Sums, and how to look at them.
+struct Answer<'a> {
+    sums: Sums,
+    /// The path that was asked for, or empty: the scope of everything but `by_path`.
+    path: &'a str,
+    k: u64,
+}
+
+impl Answer<'_> {
+    fn total(&self, dimension: Dimension) -> Counts {
+        let found = self.sums.get(&(self.path.into(), dimension, "".into()));
+        found.copied().unwrap_or_default().counts()
+    }
+    fn by(&self, dimension: Dimension) -> Vec<Cell<String>> {
+        let of_dimension = self
+            .sums
+            .iter()
+            .filter(|((scope, of, _), _)| **scope == *self.path && *of == dimension);
+        protect(
+            of_dimension.map(|((_, _, value), sum)| (value.to_string(), *sum)),
+            self.k,
+        )
+    }
+    fn by_path(&self) -> Vec<Cell<String>> {
+        let paths = self
+            .sums
+            .iter()
+            .filter(|((scope, of, _), _)| !scope.is_empty() && *of == Dimension::All);
+        protect(
+            paths.map(|((scope, _, _), sum)| (scope.to_string(), *sum)),
+            self.k,
+        )
+    }
+    fn by_hour(&self, asked: &Range<i64>, zone: &TimeZone) -> Vec<Cell<Timestamp>> {
+        let mut hours = Vec::new();
+        let mut day = Day::of(asked.start, zone);
+        let mut budget = MOST_DAYS_BY_HOUR;
+        while day.window.start < asked.end {
+            if budget == 0 {
+                return Vec::new();
+            }
+            budget -= 1;
+            hours.extend(
+                day.hours()
+                    .filter(|hour| hour.start < asked.end && hour.end > asked.start),
+            );
+            day = day.next(zone);
+        }
+        let scope: Arc<str> = self.path.into();
+        let sum = |hour: &Range<i64>| {
+            let value = (hour.start / 1000).to_string().into();
+            self.sums
+                .get(&(scope.clone(), Dimension::Hour, value))
+                .copied()
+                .unwrap_or_default()
+        };
+        protect(
+            hours.iter().map(|hour| (timestamp(hour.start), sum(hour))),
+            self.k,
+        )
+    }
+}
+
+/// Empties the cells that show fewer than `k` viewers, and the smallest others until what is hidden cannot be had
+/// by subtracting what is shown from the total: two cells at least, `k` viewers among them. Cells in which nobody
+/// was are empty too; when there are no others, that nobody was there is no secret about anybody.
+fn protect<K>(cells: impl Iterator<Item = (K, Sum)>, k: u64) -> Vec<Cell<K>> {
+    let cells: Vec<(K, Sum)> = cells.collect();
+    let viewers = |n: &usize| cells[*n].1.viewers_to_protect();
+    let mut by_size: Vec<usize> = (0..cells.len()).collect();
+    by_size.sort_by_key(viewers);
+    let mut hidden = by_size.iter().take_while(|n| viewers(n) < k).count();
+    let among = |hidden: usize| by_size[..hidden].iter().map(viewers).sum::<u64>();
+    while hidden < cells.len() && among(hidden) > 0 && (hidden < 2 || among(hidden) < k) {
+        hidden += 1;
+    }
+    let mut shown = vec![true; cells.len()];
+    by_size[..hidden].iter().for_each(|n| shown[*n] = false);
+    let pairs = cells.into_iter().zip(shown);
+    pairs
+        .map(|((key, sum), shown)| Cell {
+            key,
+            counts: shown.then(|| sum.counts()),
+        })
+        .collect()
+}
+
+/// The leaves of days that were added up.
+async fn stored(
+    connection: &mut SqliteConnection,
+    asked: &Range<i64>,
+    path: &str,
+    zone: &TimeZone,
+) -> Result<Sums, sqlx::Error> {
+    let mut sums = Sums::new();
+    if asked.is_empty() {
+        return Ok(sums);
+    }
+    let (first, last) = (
+        Day::of(asked.start, zone).number,
+        Day::of(asked.end - 1, zone).number,
+    );
+    let found = sqlx::query(
+        "SELECT scope, dimension, value, sessions, viewers, watch_ms, peak FROM leaves
+        WHERE day BETWEEN $1 AND $2 AND (scope = $3 OR ($3 = '' AND dimension = 'all'))
+            AND (dimension <> 'hour' OR $2 - $1 < $4)",
+    )
+    .bind(first)
+    .bind(last)
+    .bind(path)
+    .bind(MOST_DAYS_BY_HOUR)
+    .fetch_all(connection)
+    .await?;
+    for row in &found {
+        let (scope, name, value): (&str, &str, &str) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let Some(dimension) = Dimension::ALL.into_iter().find(|d| d.name() == name) else {
+            continue; // of a later version
+        };
+        let count = |column: usize| row.try_get::<i64, _>(column).map(i64::unsigned_abs);
+        let leaf = Leaf {
+            sessions: count(3)?,
+            viewers: count(4)?,
+            watch_ms: count(5)?,
+            peak: count(6)?,
+        };
+        sums.entry((scope.into(), dimension, value.into()))
+            .or_default()
+            .add(leaf);
+    }
+    Ok(sums)
+}
+
+/// The days of the range in which something is that was not added up.
+fn days_of(rows: &[leaves::Row], asked: &Range<i64>, zone: &TimeZone) -> Vec<Day> {
+    let first = rows
+        .iter()
+        .flat_map(|row| row.spans.iter().map(|s| s.start).chain([row.started_ms]))
+        .min();
+    let last = rows
+        .iter()
+        .flat_map(|row| row.spans.iter().map(|s| s.end).chain([row.started_ms]))
+        .max();
+    let (Some(first), Some(last)) = (first, last) else {
+        return Vec::new();
+    };
+    let mut days = Vec::new();
+    let mut day = Day::of(first.max(asked.start), zone);
+    while day.window.start < asked.end && day.window.start <= last {
+        let next = day.next(zone);
+        days.push(day);
+        day = next;
+    }
+    days
+}
+
+/// The newest start of the relay.
+struct Run {
+    seen_ms: i64,
+    ended: bool,
+}
+
+impl Run {
+    async fn latest(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        let found = sqlx::query("SELECT seen_ms, ended FROM runs ORDER BY id DESC LIMIT 1")
+            .fetch_optional(connection)
+            .await?;
+        match found {
+            Some(row) => Ok(Self {
+                seen_ms: row.try_get(0)?,
+                ended: row.try_get(1)?,
+            }),
+            None => Ok(Self {
+                seen_ms: 0,
+                ended: true,
+            }),
+        }
+    }
+    fn alive(&self, now_ms: i64) -> bool {
+        !self.ended && now_ms - self.seen_ms < ALIVE_MS
+    }
+}
+
+async fn live(connection: &mut SqliteConnection, path: &str) -> Result<Live, sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT s.path, s.machine, count(*) FROM spans p JOIN sessions s ON s.id = p.session
+        WHERE p.ended_ms IS NULL AND ($1 = '' OR s.path = $1) GROUP BY s.path, s.machine ORDER BY s.path",
+    )
+    .bind(path)
+    .fetch_all(connection)
+    .await?;
+    let mut live = Live::default();
+    for row in &found {
+        let sessions = row.try_get::<i64, _>(2)?.unsigned_abs();
+        if row.try_get(1)? {
+            live.machines += sessions;
+        } else {
+            live.sessions += sessions;
+            live.by_path.push((row.try_get(0)?, sessions));
+        }
+    }
+    Ok(live)
+}
+
+async fn restarts(connection: &mut SqliteConnection, asked: &Range<i64>) -> Result<u64, sqlx::Error> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM runs WHERE again = 1 AND started_ms >= $1 AND started_ms < $2",
+    )
+    .bind(asked.start)
+    .bind(asked.end)
+    .fetch_one(connection)
+    .await?;
+    Ok(count.unsigned_abs())
+}
+
+fn milliseconds(at: SystemTime) -> i64 {
+    let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn timestamp(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn berlin() -> TimeZone {
+        TimeZone::get("Europe/Berlin").unwrap()
+    }
+
+    fn sum(viewers: u64) -> Sum {
+        let mut sum = Sum::default();
+        sum.add(Leaf {
+            sessions: viewers,
+            viewers,
+            watch_ms: viewers * 1000,
+            peak: viewers.min(1),
+        });
+        sum
+    }
+
+    fn hidden(viewers: &[u64]) -> Vec<u64> {
+        let cells = protect(viewers.iter().map(|n| (*n, sum(*n))), 5);
+        cells
+            .into_iter()
+            .filter(|cell| cell.counts.is_none())
+            .map(|cell| cell.key)
+            .collect()
+    }
+
+    #[test]
+    fn a_small_cell_takes_its_smallest_neighbours_with_it() {
+        assert_eq!(hidden(&[9, 8, 7]), [0; 0]);
+        assert_eq!(hidden(&[9, 3, 7]), [3, 7]);
+        assert_eq!(hidden(&[9, 1, 1, 7]), [1, 1, 7]);
+        assert_eq!(hidden(&[9, 4, 3, 7]), [4, 3]);
+        assert_eq!(hidden(&[3]), [3]);
+        assert_eq!(hidden(&[0, 9, 0]), [0, 0], "nobody is no secret");
+        assert_eq!(hidden(&[0, 9, 1, 8]), [0, 1, 8]);
+    }
+
+    #[test]
+    fn few_viewers_on_many_days_stay_few() {
+        let mut week = Sum::default();
+        (0..7).for_each(|_| week.add(sum(4).leaf));
+        assert_eq!(protect([((), week)].into_iter(), 5)[0].counts, None);
+        week.add(sum(5).leaf);
+        assert_eq!(
+            protect([((), week)].into_iter(), 5)[0]
+                .counts
+                .unwrap()
+                .viewer_days,
+            33
+        );
+    }
+
+    #[test]
+    fn who_stayed_from_the_day_before_is_protected_too() {
+        let stayed = Sum {
+            leaf: Leaf {
+                watch_ms: 1000,
+                peak: 1,
+                ..Leaf::default()
+            },
+            most_viewers: 0,
+        };
+        let cells = protect([("a", stayed), ("b", sum(6)), ("c", sum(7))].into_iter(), 5);
+        let hidden: Vec<_> = cells.iter().map(|cell| cell.counts.is_none()).collect();
+        assert_eq!(hidden, [true, true, false]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_hidden_cannot_be_had_by_subtraction(viewers in prop::collection::vec(0_u64..12, 1..9)) {
+            let hidden = hidden(&viewers);
+            let among: u64 = hidden.iter().sum();
+            prop_assert!(viewers.iter().filter(|n| **n < 5).count() <= hidden.len());
+            prop_assert!(among == 0 || hidden.len() == viewers.len() || (hidden.len() > 1 && among >= 5));
+        }
+    }
+
+    #[test]
+    fn ranges_are_rounded_outward_to_what_is_still_told_apart() {
+        let now = at("2026-11-21T13:20:30Z"); // 14:20 in Berlin
+        let range = |since: Option<&str>, until: Option<&str>| {
+            let question = Question {
+                since: since.map(at),
+                until: until.map(at),
+                path: None,
+                now: now.into(),
+            };
+            let range = range(&question, now.as_millisecond(), &berlin());
+            (
+                timestamp(range.start).to_string(),
+                timestamp(range.end).to_string(),
+            )
+        };
+        let is = |from: &str, to: &str| (from.to_string(), to.to_string());
+        let now = "2026-11-21T13:20:30Z";
+        assert_eq!(
+            range(None, None),
+            is("2026-11-14T23:00:00Z", now),
+            "seven days, from midnight in Berlin"
+        );
+        assert_eq!(
+            range(Some("2026-11-21T10:59:00Z"), None),
+            is("2026-11-21T10:00:00Z", now)
+        );
+        assert_eq!(
+            range(Some("2026-11-20T10:01:00Z"), Some("2026-11-20T10:02:00Z")),
+            is("2026-11-20T10:00:00Z", "2026-11-20T11:00:00Z")
+        );
+        assert_eq!(
+            range(Some("2026-11-18T10:00:00Z"), Some("2026-11-18T11:00:00Z")),
+            is("2026-11-17T23:00:00Z", "2026-11-18T23:00:00Z"),
+            "before yesterday only days are known"
+        );
+        assert_eq!(
+            range(Some("2026-11-17T23:00:00Z"), Some("2026-11-18T23:00:00Z")),
+            is("2026-11-17T23:00:00Z", "2026-11-18T23:00:00Z"),
+            "whole days stay what they are"
+        );
+        assert_eq!(
+            range(Some("2030-01-01T00:00:00Z"), None),
+            is("2026-11-21T13:00:00Z", now)
+        );
+        let (from, to) = range(Some("2026-11-21T10:00:00Z"), Some("2026-11-20T10:00:00Z"));
+        assert_eq!(from, to, "a range that ends before it begins is empty");
+    }
+
+    #[test]
+    fn moments_are_taken_as_people_write_them() {
+        let now = at("2026-11-21T13:20:30Z");
+        let moment = |text| Question::moment(text, now.into(), &berlin()).map(|m| m.to_string());
+        for (text, expected) in [
+            ("2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z"),
+            ("2026-11-20T10:00:00+01:00", "2026-11-20T09:00:00Z"),
+            ("2026-11-20T10:00", "2026-11-20T09:00:00Z"),
+            ("2026-11-20 10:00:30", "2026-11-20T09:00:30Z"),
+            ("2026-07-01", "2026-06-30T22:00:00Z"),
+            ("today", "2026-11-20T23:00:00Z"),
+            ("yesterday", "2026-11-19T23:00:00Z"),
+            ("now", "2026-11-21T13:20:30Z"),
+            ("90m", "2026-11-21T11:50:30Z"),
+            ("24h", "2026-11-20T13:20:30Z"),
+            (" 7d ", "2026-11-14T13:20:30Z"),
+            ("2 weeks ago", "2026-11-07T13:20:30Z"),
+        ] {
+            assert_eq!(moment(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["", "soon", "2026-13-01", "7", "-", "999999999999h"] {
+            assert_eq!(moment(text), None, "{text}");
+        }
+    }
 }

@@ -27,7 +27,7 @@ use crate::analytics::Options;
 static MIGRATIONS: Migrator = sqlx::migrate!("src/analytics/migrations");
 
 /// How long a statement waits for another process that holds the file.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_secs(2);
 
 /// What a store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,16 +151,19 @@ impl Store {
 }
 
 async fn open_to_write(file: &Path) -> Result<SqliteConnection, StoreError> {
-    make_file(file).map_err(|source| StoreError::Directory {
-        dir: file.parent().unwrap_or(file).to_path_buf(),
-        source,
-    })?;
+    let dir = file.parent().unwrap_or(file);
+    make_dir(dir)
+        .and_then(|()| make_file(file))
+        .map_err(|source| StoreError::Directory {
+            dir: dir.to_path_buf(),
+            source,
+        })?;
     let mut connection = connect_options(file)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .connect()
         .await?;
-    if let Err(source) = MIGRATIONS.run(&mut connection).await {
+    if let Err(source) = MIGRATIONS.run_direct(None, &mut connection, false).await {
         let file = file.to_path_buf();
         return Err(StoreError::Tables { file, source });
     }
