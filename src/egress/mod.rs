@@ -1,5 +1,2 @@
-//! Where readers attach and bytes leave. RTSP publishers arrive here too: an RTSP connection tells only in
-//! its course which of the two it is.
-
+//! (being built)
 pub mod pictures;
-pub mod rtsp;
