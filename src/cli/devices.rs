@@ -3,22 +3,22 @@
 use std::fmt::Write;
 use std::io;
 
-use serde_json::Value;
-use serde_json::json;
-
 use crate::av::device;
 use crate::av::device::Device;
 use crate::av::device::Mode;
 use crate::cli::Failure;
 use crate::cli::result;
 use crate::cli::tell;
+use crate::web::api;
+use crate::web::api::DeviceJson;
+use crate::web::api::ListJson;
 
 /// Prints all cameras.
 pub(super) fn devices(as_json: bool) -> Result<(), Failure> {
     let devices = device::list();
     if as_json {
-        let items: Vec<Value> = devices.iter().map(to_json).collect();
-        return result(format!("{}\n", json!({ "items": items, "next": null })).as_bytes());
+        let items = devices.iter().map(DeviceJson::from).collect();
+        return result(api::to_line(&ListJson::whole(items)).as_bytes());
     }
     if devices.is_empty() {
         tell(
@@ -31,31 +31,6 @@ pub(super) fn devices(as_json: bool) -> Result<(), Failure> {
         .map(|d| to_text(d, device::group_of(&d.node).as_deref()))
         .collect();
     result(text.as_bytes())
-}
-
-fn to_json(d: &Device) -> Value {
-    let modes: Vec<Value> = d.modes.iter().map(mode_json).collect();
-    let held_by: Vec<Value> = d
-        .holders
-        .iter()
-        .map(|h| json!({ "pid": h.pid, "process": h.process }))
-        .collect();
-    json!({
-        "device": d.node,
-        "name": d.name,
-        "driver": d.driver,
-        "id": d.identity.to_string(),
-        "source": format!("webcam:{}", d.node),
-        "modes": modes,
-        "held_by": held_by,
-        "error": d.refused.map(refusal),
-    })
-}
-
-fn mode_json(mode: &Mode) -> Value {
-    // Two decimals are what people ask for with fps=29.97.
-    let fps = (mode.rate.fps() * 100.0).round() / 100.0;
-    json!({ "format": mode.fourcc, "width": mode.width, "height": mode.height, "fps": fps })
 }
 
 /// The system's reason without its number.
@@ -179,7 +154,7 @@ mod tests {
 
     #[test]
     fn json_has_what_a_script_needs_to_start_the_camera() {
-        let value = to_json(&camera());
+        let value = serde_json::to_value(DeviceJson::from(&camera())).unwrap();
         assert_eq!(value["source"], "webcam:/dev/video0");
         assert_eq!(value["modes"][2]["fps"], 29.97);
         assert_eq!(value["held_by"][0]["pid"], 42);

@@ -2,57 +2,21 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
-use serde_json::json;
-
 use crate::av::formats;
 use crate::av::formats::Formats;
 use crate::cli::Failure;
 use crate::cli::result;
+use crate::web::api;
+use crate::web::api::FormatsJson;
 
 /// Prints all lists.
 pub(super) fn formats(as_json: bool) -> Result<(), Failure> {
     let formats = formats::list();
     let text = match as_json {
-        true => format!("{}\n", to_json(&formats)),
+        true => api::to_line(&FormatsJson::from(&formats)),
         false => to_text(&formats),
     };
     result(text.as_bytes())
-}
-
-fn to_json(f: &Formats) -> Value {
-    let relayed = f
-        .relayed
-        .iter()
-        .map(|r| json!({ "codec": r.codec, "rtsp": r.rtsp, "mpegts": r.mpegts, "pictures": r.pictures }));
-    let codecs = f.codecs.iter().map(|c| {
-        json!({
-            "name": c.name, "description": c.description, "kind": c.kind,
-            "decodes": c.decodes, "encodes": c.encodes,
-        })
-    });
-    let containers = f.containers.iter().map(
-        |c| json!({ "name": c.name, "description": c.description, "reads": c.reads, "writes": c.writes }),
-    );
-    let protocols = f
-        .protocols
-        .iter()
-        .map(|p| json!({ "name": p.name, "reads": p.reads, "writes": p.writes }));
-    let devices = f
-        .devices
-        .iter()
-        .map(|d| json!({ "name": d.name, "description": d.description }));
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "ffmpeg": f.ffmpeg,
-        "licence": f.licence,
-        "h264_encoder": f.h264_encoder.as_ref().ok(),
-        "relayed": relayed.collect::<Vec<_>>(),
-        "codecs": codecs.collect::<Vec<_>>(),
-        "containers": containers.collect::<Vec<_>>(),
-        "protocols": protocols.collect::<Vec<_>>(),
-        "devices": devices.collect::<Vec<_>>(),
-    })
 }
 
 fn to_text(f: &Formats) -> String {
@@ -130,11 +94,11 @@ mod tests {
             text.contains("\n  RTP H.264\n") && text.contains("\nCodecs of FFmpeg"),
             "{text}"
         );
-        let value = to_json(&formats);
+        let value = serde_json::to_value(FormatsJson::from(&formats)).unwrap();
         for list in ["relayed", "codecs", "containers", "protocols", "devices"] {
             assert!(!value[list].as_array().unwrap().is_empty(), "{list}");
         }
-        let h264 = |c: &Value| c["name"] == "h264" && c["decodes"] == true;
+        let h264 = |c: &serde_json::Value| c["name"] == "h264" && c["decodes"] == true;
         assert!(value["codecs"].as_array().unwrap().iter().any(h264));
     }
 }

@@ -47,22 +47,7 @@ pub struct NewPassword {
 /// Users, and the password when it was made right now.
 pub struct Credentials {
     pub users: Vec<User>,
-    /// To be shown, once; see [`Credentials::keep`].
     pub new: Option<NewPassword>,
-}
-
-impl Credentials {
-    /// Writes new credentials to the data directory, hashed. To be called when they are about to be shown and
-    /// not before: a start that fails on the way would leave a password that nobody has seen.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn keep(&self, data_dir: &Path) -> Result<(), CredentialsError> {
-        if self.new.is_none() {
-            return Ok(());
-        }
-        write_private(data_dir, &write(&self.users)).map_err(|e| CredentialsError::Write(e.kind()))
-    }
 }
 
 /// Why there are no credentials.
@@ -83,13 +68,13 @@ pub enum CredentialsError {
 /// Who may come in: the configuration's users, else the data directory's. `None` when no listener asks.
 ///
 /// # Errors
-/// As [`load_or_make`].
+/// As [`load_or_create`].
 pub fn of(config: &Config, data_dir: &Path) -> Result<Option<Credentials>, CredentialsError> {
     if !config.needs_credentials() {
         return Ok(None);
     }
     if config.auth.users.is_empty() {
-        return load_or_make(data_dir).map(Some);
+        return load_or_create(data_dir).map(Some);
     }
     Ok(Some(Credentials {
         users: config.auth.users.clone(),
@@ -97,11 +82,11 @@ pub fn of(config: &Config, data_dir: &Path) -> Result<Option<Credentials>, Crede
     }))
 }
 
-/// The credentials of a data directory; new ones, not yet kept, when it has none.
+/// The credentials of a data directory, which must exist; makes them at the first start.
 ///
 /// # Errors
-/// When the file is unreadable or damaged.
-pub fn load_or_make(data_dir: &Path) -> Result<Credentials, CredentialsError> {
+/// When the file is unreadable or damaged, or cannot be written.
+pub fn load_or_create(data_dir: &Path) -> Result<Credentials, CredentialsError> {
     let file = data_dir.join(FILE);
     match fs::read_to_string(&file) {
         Ok(text) => {
@@ -111,20 +96,21 @@ pub fn load_or_make(data_dir: &Path) -> Result<Credentials, CredentialsError> {
                 new: None,
             })
         }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => make(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => create(data_dir),
         Err(e) => Err(CredentialsError::Read(e.kind())),
     }
 }
 
-fn make() -> Result<Credentials, CredentialsError> {
+fn create(data_dir: &Path) -> Result<Credentials, CredentialsError> {
     let password = generate()?;
-    let users = vec![User::new(GENERATED_USER, REALM, &password)];
+    let user = User::new(GENERATED_USER, REALM, &password);
+    write_private(data_dir, &write(&user)).map_err(|e| CredentialsError::Write(e.kind()))?;
     let new = NewPassword {
         user: GENERATED_USER,
         password,
     };
     Ok(Credentials {
-        users,
+        users: vec![user],
         new: Some(new),
     })
 }
@@ -174,23 +160,13 @@ fn read(text: &str) -> Result<Vec<User>, CredentialsError> {
     }
 }
 
-fn write(users: &[User]) -> String {
-    let mut text = format!(
+fn write(user: &User) -> String {
+    format!(
         "# Who may reach Louver from other machines. The password was shown once and is not in here;\n\
          # delete this file and start again with --lan to get a new one.\n\
-         realm = \"{REALM}\"\n"
-    );
-    for user in users {
-        let User {
-            name,
-            ha1_md5,
-            ha1_sha256,
-        } = user;
-        text += &format!(
-            "\n[[users]]\nname = \"{name}\"\nha1_md5 = \"{ha1_md5}\"\nha1_sha256 = \"{ha1_sha256}\"\n"
-        );
-    }
-    text
+         realm = \"{REALM}\"\n\n[[users]]\nname = \"{}\"\nha1_md5 = \"{}\"\nha1_sha256 = \"{}\"\n",
+        user.name, user.ha1_md5, user.ha1_sha256
+    )
 }
 
 /// Writes beside and renames, so that the file is there whole or not at all; 0600 from its first byte.
@@ -244,24 +220,14 @@ mod tests {
     #[test]
     fn the_password_is_shown_at_the_first_start_only_and_never_stored() {
         let dir = tempfile::tempdir().unwrap();
-        let first = load_or_make(dir.path()).unwrap();
-        first.keep(dir.path()).unwrap();
-        let again = load_or_make(dir.path()).unwrap();
-        again.keep(dir.path()).unwrap();
-        assert!(again.new.is_none());
+        let first = load_or_create(dir.path()).unwrap();
         let new = first.new.unwrap();
+        let again = load_or_create(dir.path()).unwrap();
+        assert!(again.new.is_none());
         assert!(again.users == first.users && first.users == [User::new(new.user, REALM, &new.password)]);
         let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
         assert!(!text.contains(new.password.as_str()));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_password_that_was_never_shown_is_made_anew() {
-        let dir = tempfile::tempdir().unwrap();
-        let failed = load_or_make(dir.path()).unwrap().new.unwrap();
-        let next = load_or_make(dir.path()).unwrap().new.unwrap();
-        assert!(failed.password != next.password);
     }
 
     #[test]
@@ -296,7 +262,7 @@ mod tests {
             "hunter2 = [",
         ] {
             fs::write(dir.path().join(FILE), damage).unwrap();
-            let Err(e) = load_or_make(dir.path()) else {
+            let Err(e) = load_or_create(dir.path()) else {
                 panic!("accepted: {damage}")
             };
             assert!(
@@ -312,10 +278,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let mode = || fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode() & 0o777;
-        load_or_make(dir.path()).unwrap().keep(dir.path()).unwrap();
+        load_or_create(dir.path()).unwrap();
         assert_eq!(mode(), 0o600);
         fs::set_permissions(dir.path().join(FILE), fs::Permissions::from_mode(0o644)).unwrap();
-        load_or_make(dir.path()).unwrap();
+        load_or_create(dir.path()).unwrap();
         assert_eq!(mode(), 0o600);
     }
 
