@@ -10,6 +10,7 @@ pub mod h265;
 pub mod jpeg;
 mod jpeg_tables;
 pub mod mpeg4;
+pub mod mpegts;
 pub mod rtp;
 pub mod rtsp;
 pub mod sdp;

@@ -1,5 +1,5 @@
-//! Reading. The text is cleaned first, line by line, down to what the parser understands and we need; then the
-//! media are taken out.
+//! Reading. The text is cleaned first, line by line, down to what the parser understands and we need; then
+//! the media are taken out.
 
 use crate::base::time::Rate;
 use crate::media::Codec;

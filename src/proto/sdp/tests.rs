@@ -293,7 +293,8 @@ fn a_track() -> impl Strategy<Value = Track> {
 }
 
 /// Lines made of the words that matter, and of noise.
-const NEARLY_SDP: &str = "(([vmasct]=)?(video|audio|fmtp:96|rtpmap:96|[ -~\r\n]{1,3}| 0 RTP/AVP 96|/90000|\n|é)\
+const NEARLY_SDP: &str = "\
+    (([vmasct]=)?(video|audio|fmtp:96|rtpmap:96|[ -~\r\n]{1,3}| 0 RTP/AVP 96|/90000|\n|é)\
     {0,9}\n){0,9}";
 
 proptest! {
