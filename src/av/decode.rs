@@ -12,6 +12,7 @@ use ffmpeg_next::frame::Video;
 use crate::av::AvError;
 use crate::av::frame::Frame;
 use crate::av::init;
+use crate::av::input::Chunk;
 use crate::av::sys;
 use crate::base::time::MediaTime;
 use crate::base::time::Rate;
@@ -72,8 +73,11 @@ impl Decoder {
         av_packet.set_pts(Some(unit.pts.ticks));
         self.push_av(&av_packet)
     }
-    /// Decodes a packet of a device; its times are in units of the last unit's rate.
-    pub(crate) fn push_av(&mut self, av_packet: &Packet) -> Result<Vec<Frame>, AvError> {
+    /// Decodes what a device gave; its bytes are handed over, so that raw pictures need not be copied.
+    pub fn push_chunk(&mut self, chunk: Chunk) -> Result<Vec<Frame>, AvError> {
+        self.push_av(&chunk.av_packet)
+    }
+    fn push_av(&mut self, av_packet: &Packet) -> Result<Vec<Frame>, AvError> {
         self.inner
             .send_packet(av_packet)
             .map_err(|e| AvError::from_av(DOING, e))?;

@@ -4,9 +4,9 @@ use ffmpeg_next::color::Range;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame::Video;
 
-use crate::base::time::MediaTime;
-
 use crate::av::AvError;
+use crate::av::sys;
+use crate::base::time::MediaTime;
 
 /// The largest width or height that is handled; beyond, some encoders and RFC 6184 decoders give up.
 pub const MAX_SIDE: u32 = 8192;
@@ -58,6 +58,10 @@ impl Frame {
             self.video.format(),
             Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P | Pixel::YUVJ440P
         )
+    }
+    /// Makes sure that drawing on the picture changes nobody else's.
+    pub fn make_writable(&mut self) -> Result<(), AvError> {
+        sys::make_writable(&mut self.video)
     }
     /// The luma samples (8 bits, planar formats only) and the bytes from one row to the next.
     pub fn luma(&self) -> (&[u8], usize) {

@@ -102,7 +102,7 @@ impl CameraError {
 
 fn by_whom(holders: &[Holder]) -> String {
     match holders {
-        [] => " by another program".to_owned(),
+        [] => " by another program (or another path of this relay)".to_owned(),
         some => {
             let names: Vec<_> = some.iter().map(ToString::to_string).collect();
             format!(" by {}", names.join(", "))
@@ -134,8 +134,8 @@ mod tests {
         let text = CameraError::opening("/dev/no-such-node", os(errno::EBUSY)).to_string();
         assert_eq!(
             text,
-            "camera /dev/no-such-node is in use by another program; close that program, or choose another \
-             camera (`louver devices`)"
+            "camera /dev/no-such-node is in use by another program (or another path of this relay); close that \
+             program, or choose another camera (`louver devices`)"
         );
     }
 

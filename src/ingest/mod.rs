@@ -1,16 +1,88 @@
 //! Cameras and test pictures: everything that ends in a `hub::Publisher` of our own making.
 //!
-//! Not here: publishers that come over the network (`egress::rtsp`), who watches, what a device is
-//! (`av::device`).
+//! Each path that has a source of its own has one thread, since FFmpeg's libraries block. Not here:
+//! publishers that come over the network (`egress::rtsp`), who watches, what a device is (`av::device`).
 
+mod capture;
+mod draw;
 mod error;
+mod feed;
+mod finder;
 mod modes;
+mod pace;
+mod passthrough;
+pub mod pattern;
+mod placeholder;
 mod quirks;
 mod source;
 mod timeline;
+
+use std::io;
+use std::sync::Arc;
+
+use crate::av::device;
+use crate::av::device::Device;
+use crate::base::clock::SharedClock;
+use crate::base::tasks::Tasks;
+use crate::hub::Hub;
+use crate::hub::Path;
+use crate::hub::PathName;
+use crate::telemetry::Metrics;
 
 pub use error::CameraError;
 pub use source::Ask;
 pub use source::Size;
 pub use source::Source;
 pub use source::SourceError;
+
+/// What a source's threads share.
+#[derive(Clone)]
+pub(crate) struct Context {
+    tasks: Tasks,
+    hub: Arc<Hub>,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    name: PathName,
+    path: Arc<Path>,
+}
+
+/// Configures the path and starts its source, which goes on until `tasks` are stopped.
+///
+/// # Errors
+/// When the system has no thread for it.
+pub fn start(
+    tasks: &Tasks,
+    hub: &Arc<Hub>,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    name: PathName,
+    source: Source,
+) -> io::Result<()> {
+    let path = hub.configure(&name, &source.label());
+    let context = Context {
+        tasks: tasks.clone(),
+        hub: Arc::clone(hub),
+        clock,
+        metrics,
+        name,
+        path,
+    };
+    match source {
+        Source::Publish => Ok(()), // a publisher comes through the RTSP server
+        Source::Pattern { ask } => tasks.spawn_thread("pattern", move |stop| {
+            pattern::run(&context, &ask, &stop);
+        }),
+        Source::Webcam { device, ask } => tasks.spawn_thread("camera", move |stop| {
+            capture::run(&context, device, &ask, &stop);
+        }),
+    }
+}
+
+/// The camera that `webcam:` means now; `None` without any. One that we may not open counts: its owner
+/// should hear of that instead of seeing a test picture.
+pub fn first_webcam() -> Option<Device> {
+    finder::first(&device::list()).cloned()
+}
+
+#[cfg(test)]
+mod tests;
