@@ -221,6 +221,9 @@ fn help_and_version_go_to_stdout_with_status_0() {
         "--lan",
         "--config",
         "--data-dir",
+        "devices",
+        "formats",
+        "stats",
         "check",
         "completions",
         "SOURCE",
@@ -243,6 +246,8 @@ fn bad_usage_ends_with_2_on_stderr_alone() {
         &["--lan", "check"],
         &["--data-dir", "/tmp", "devices"],
         &["check", "surplus"],
+        &["stats", "--since", "yesterday"],
+        &["stats", "--since", "1h", "--until", "2h"],
         &["completions", "tcsh"],
     ] {
         let out = louver(words);

@@ -47,7 +47,22 @@ pub struct NewPassword {
 /// Users, and the password when it was made right now.
 pub struct Credentials {
     pub users: Vec<User>,
+    /// To be shown, once; see [`Credentials::keep`].
     pub new: Option<NewPassword>,
+}
+
+impl Credentials {
+    /// Writes new credentials to the data directory, hashed. To be called when they are about to be shown and
+    /// not before: a start that fails on the way would leave a password that nobody has seen.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep(&self, data_dir: &Path) -> Result<(), CredentialsError> {
+        if self.new.is_none() {
+            return Ok(());
+        }
+        write_private(data_dir, &write(&self.users)).map_err(|e| CredentialsError::Write(e.kind()))
+    }
 }
 
 /// Why there are no credentials.
@@ -68,13 +83,13 @@ pub enum CredentialsError {
 /// Who may come in: the configuration's users, else the data directory's. `None` when no listener asks.
 ///
 /// # Errors
-/// As [`load_or_create`].
+/// As [`load_or_make`].
 pub fn of(config: &Config, data_dir: &Path) -> Result<Option<Credentials>, CredentialsError> {
     if !config.needs_credentials() {
         return Ok(None);
     }
     if config.auth.users.is_empty() {
-        return load_or_create(data_dir).map(Some);
+        return load_or_make(data_dir).map(Some);
     }
     Ok(Some(Credentials {
         users: config.auth.users.clone(),
@@ -82,11 +97,11 @@ pub fn of(config: &Config, data_dir: &Path) -> Result<Option<Credentials>, Crede
     }))
 }
 
-/// The credentials of a data directory, which must exist; makes them at the first start.
+/// The credentials of a data directory; new ones, not yet kept, when it has none.
 ///
 /// # Errors
-/// When the file is unreadable or damaged, or cannot be written.
-pub fn load_or_create(data_dir: &Path) -> Result<Credentials, CredentialsError> {
+/// When the file is unreadable or damaged.
+pub fn load_or_make(data_dir: &Path) -> Result<Credentials, CredentialsError> {
     let file = data_dir.join(FILE);
     match fs::read_to_string(&file) {
         Ok(text) => {
@@ -96,21 +111,20 @@ pub fn load_or_create(data_dir: &Path) -> Result<Credentials, CredentialsError> 
                 new: None,
             })
         }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => create(data_dir),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => make(),
         Err(e) => Err(CredentialsError::Read(e.kind())),
     }
 }
 
-fn create(data_dir: &Path) -> Result<Credentials, CredentialsError> {
+fn make() -> Result<Credentials, CredentialsError> {
     let password = generate()?;
-    let user = User::new(GENERATED_USER, REALM, &password);
-    write_private(data_dir, &write(&user)).map_err(|e| CredentialsError::Write(e.kind()))?;
+    let users = vec![User::new(GENERATED_USER, REALM, &password)];
     let new = NewPassword {
         user: GENERATED_USER,
         password,
     };
     Ok(Credentials {
-        users: vec![user],
+        users,
         new: Some(new),
     })
 }
@@ -160,13 +174,23 @@ fn read(text: &str) -> Result<Vec<User>, CredentialsError> {
     }
 }
 
-fn write(user: &User) -> String {
-    format!(
+fn write(users: &[User]) -> String {
+    let mut text = format!(
         "# Who may reach Louver from other machines. The password was shown once and is not in here;\n\
          # delete this file and start again with --lan to get a new one.\n\
-         realm = \"{REALM}\"\n\n[[users]]\nname = \"{}\"\nha1_md5 = \"{}\"\nha1_sha256 = \"{}\"\n",
-        user.name, user.ha1_md5, user.ha1_sha256
-    )
+         realm = \"{REALM}\"\n"
+    );
+    for user in users {
+        let User {
+            name,
+            ha1_md5,
+            ha1_sha256,
+        } = user;
+        text += &format!(
+            "\n[[users]]\nname = \"{name}\"\nha1_md5 = \"{ha1_md5}\"\nha1_sha256 = \"{ha1_sha256}\"\n"
+        );
+    }
+    text
 }
 
 /// Writes beside and renames, so that the file is there whole or not at all; 0600 from its first byte.
@@ -220,14 +244,24 @@ mod tests {
     #[test]
     fn the_password_is_shown_at_the_first_start_only_and_never_stored() {
         let dir = tempfile::tempdir().unwrap();
-        let first = load_or_create(dir.path()).unwrap();
-        let new = first.new.unwrap();
-        let again = load_or_create(dir.path()).unwrap();
+        let first = load_or_make(dir.path()).unwrap();
+        first.keep(dir.path()).unwrap();
+        let again = load_or_make(dir.path()).unwrap();
+        again.keep(dir.path()).unwrap();
         assert!(again.new.is_none());
+        let new = first.new.unwrap();
         assert!(again.users == first.users && first.users == [User::new(new.user, REALM, &new.password)]);
         let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
         assert!(!text.contains(new.password.as_str()));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_password_that_was_never_shown_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let failed = load_or_make(dir.path()).unwrap().new.unwrap();
+        let next = load_or_make(dir.path()).unwrap().new.unwrap();
+        assert!(failed.password != next.password);
     }
 
     #[test]
@@ -262,7 +296,7 @@ mod tests {
             "hunter2 = [",
         ] {
             fs::write(dir.path().join(FILE), damage).unwrap();
-            let Err(e) = load_or_create(dir.path()) else {
+            let Err(e) = load_or_make(dir.path()) else {
                 panic!("accepted: {damage}")
             };
             assert!(
@@ -278,10 +312,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let mode = || fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode() & 0o777;
-        load_or_create(dir.path()).unwrap();
+        load_or_make(dir.path()).unwrap().keep(dir.path()).unwrap();
         assert_eq!(mode(), 0o600);
         fs::set_permissions(dir.path().join(FILE), fs::Permissions::from_mode(0o644)).unwrap();
-        load_or_create(dir.path()).unwrap();
+        load_or_make(dir.path()).unwrap();
         assert_eq!(mode(), 0o600);
     }
 

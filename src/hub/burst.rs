@@ -49,7 +49,7 @@ impl Burst {
         self.ends.len()
     }
     /// Each packet without its prefix.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
             let packet = &self.wire[start + PREFIX..end as usize];

@@ -109,6 +109,12 @@ impl Hub {
             .insert(name.clone(), Arc::clone(&path));
         path
     }
+    /// Takes a configured path away: its name is free again. Its publisher and readers end with its source.
+    pub fn remove(&self, name: &str) {
+        if let Ok(name) = PathName::parse(name) {
+            self.paths.write().expect(NOT_POISONED).remove(&name);
+        }
+    }
     /// The path of this name; else the only one that differs in case alone (stock VLC lowercases its URLs).
     pub fn find(&self, name: &str) -> Option<Arc<Path>> {
         let paths = self.paths.read().expect(NOT_POISONED);

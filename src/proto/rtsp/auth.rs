@@ -6,11 +6,17 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use md5::Digest;
 use md5::Md5;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
+
+use super::headers::split_outside_quotes;
+use super::url::Url;
 
 /// One user: a name and two hashes, either of which is as good as the password within its realm.
 ///
@@ -83,6 +89,164 @@ impl Users {
     }
 }
 
+/// What became of the credentials of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    Good,
+    /// There are none, or of a kind that we do not have: normal for a first request.
+    Missing,
+    /// Right, but for the nonce of another connection: the client needs only to be told ours.
+    Stale,
+    Wrong,
+}
+
+/// What a request says of who sends it.
+pub struct Claim<'a> {
+    /// The method's word.
+    pub method: &'a str,
+    pub url: &'a Url,
+    /// The `Authorization` header.
+    pub authorization: Option<&'a str>,
+    /// Whether a Digest must be about this URL. Not for requests within a session: what clients hash
+    /// there varies.
+    pub check_uri: bool,
+}
+
+impl Users {
+    /// The `WWW-Authenticate` headers, in this order: live555 and FFmpeg keep the last Digest, and FFmpeg
+    /// gives up when that is not MD5. live555 reads `realm`, `nonce`, `stale` in this order only. No
+    /// `qop`: old clients do not know it.
+    pub fn challenges(&self, nonce: &str, stale: bool) -> [String; 3] {
+        let realm = &self.realm;
+        let stale = if stale { ", stale=TRUE" } else { "" };
+        let digest = format!("Digest realm=\"{realm}\", nonce=\"{nonce}\"{stale}");
+        let sha256 = format!("{digest}, algorithm=SHA-256");
+        [format!("Basic realm=\"{realm}\""), sha256, digest]
+    }
+
+    /// Judges a request by its header or, without one, by the credentials in its URL.
+    pub fn check(&self, claim: &Claim<'_>, nonce: &str) -> Verdict {
+        let Some(authorization) = claim.authorization else {
+            return match claim.url.credentials() {
+                Some((user, password)) => good_or_wrong(self.check_basic(user, password)),
+                None => Verdict::Missing,
+            };
+        };
+        let (scheme, rest) = authorization.split_once(' ').unwrap_or((authorization, ""));
+        match scheme.to_ascii_lowercase().as_str() {
+            "basic" => {
+                let pair = basic_pair(rest);
+                good_or_wrong(pair.is_some_and(|(user, password)| self.check_basic(&user, &password)))
+            }
+            "digest" => self.check_digest(&DigestParams::parse(rest), claim, nonce),
+            _ => Verdict::Missing,
+        }
+    }
+
+    /// RFC 2617 section 3.2.2 and RFC 7616 section 3.4.
+    fn check_digest(&self, given: &DigestParams<'_>, claim: &Claim<'_>, nonce: &str) -> Verdict {
+        let expected = match given.algorithm.to_ascii_uppercase().as_str() {
+            "" | "MD5" => self.digest_matches::<Md5>(|user| &user.ha1_md5, given, claim.method),
+            "SHA-256" => self.digest_matches::<Sha256>(|user| &user.ha1_sha256, given, claim.method),
+            _ => return Verdict::Missing,
+        };
+        if !expected || (claim.check_uri && !claim.url.covered_by(&given.uri)) {
+            return Verdict::Wrong;
+        }
+        if same(&given.nonce, nonce) {
+            Verdict::Good
+        } else {
+            Verdict::Stale
+        }
+    }
+
+    fn digest_matches<D: Digest>(
+        &self,
+        ha1: impl Fn(&User) -> &str,
+        given: &DigestParams<'_>,
+        method: &str,
+    ) -> bool {
+        let ha2 = hash::<D>(&[method, &given.uri]);
+        let response = given.response.to_ascii_lowercase();
+        let mut good = false;
+        for user in &self.users {
+            let expected = match given.qop.as_str() {
+                "" => hash::<D>(&[ha1(user), &given.nonce, &ha2]),
+                qop => hash::<D>(&[ha1(user), &given.nonce, given.nc, &given.cnonce, qop, &ha2]),
+            };
+            good |= same(&user.name, &given.username) & same(&expected, &response);
+        }
+        good
+    }
+}
+
+fn good_or_wrong(good: bool) -> Verdict {
+    if good { Verdict::Good } else { Verdict::Wrong }
+}
+
+/// User and password of `Basic`; the password may have colons in it (RFC 7617 section 2).
+fn basic_pair(encoded: &str) -> Option<(String, String)> {
+    let encoded = encoded.trim();
+    let bytes = STANDARD
+        .decode(encoded)
+        .or_else(|_| STANDARD_NO_PAD.decode(encoded))
+        .ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}
+
+/// The parameters of a Digest; absent ones are empty, unknown ones are passed over.
+#[derive(Default)]
+struct DigestParams<'a> {
+    username: String,
+    nonce: String,
+    uri: String,
+    cnonce: String,
+    qop: String,
+    response: &'a str,
+    algorithm: &'a str,
+    nc: &'a str,
+}
+
+impl<'a> DigestParams<'a> {
+    fn parse(text: &'a str) -> Self {
+        let mut params = Self::default();
+        for part in split_outside_quotes(text, ',') {
+            let Some((key, value)) = part.split_once('=') else {
+                continue;
+            };
+            let value = value.trim();
+            let bare = value.trim_matches('"');
+            match key.trim().to_ascii_lowercase().as_str() {
+                "username" => params.username = unquote(value),
+                "nonce" => params.nonce = unquote(value),
+                "uri" => params.uri = unquote(value),
+                "cnonce" => params.cnonce = unquote(value),
+                "qop" => params.qop = unquote(value),
+                "response" => params.response = bare,
+                "algorithm" => params.algorithm = bare,
+                "nc" => params.nc = bare,
+                _ => {}
+            }
+        }
+        params
+    }
+}
+
+/// The text of a quoted string (RFC 2616 section 2.2), or of a bare word.
+fn unquote(value: &str) -> String {
+    let Some(inner) = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')) else {
+        return value.to_owned();
+    };
+    let mut text = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        text.push(if c == '\\' { chars.next().unwrap_or(c) } else { c });
+    }
+    text
+}
+
 /// The hash of the parts joined by colons, in lower-case hex.
 fn hash<D: Digest>(parts: &[&str]) -> String {
     let mut digest = D::new();
@@ -108,4 +272,187 @@ fn hex(bytes: &[u8]) -> String {
 /// Equality in a time that depends on the lengths alone.
 fn same(a: &str, b: &str) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REALM: &str = "Louver";
+    const NONCE: &str = "00112233445566778899aabbccddeeff";
+
+    fn users() -> Users {
+        let other = User::new("bob", REALM, "x");
+        Users::new(REALM, vec![other, User::new("alice", REALM, "won:der")])
+    }
+
+    fn check(url: &str, method: &str, authorization: Option<&str>) -> Verdict {
+        let url = Url::parse(url).unwrap();
+        let claim = Claim {
+            method,
+            url: &url,
+            authorization,
+            check_uri: true,
+        };
+        users().check(&claim, NONCE)
+    }
+
+    /// A client's Digest, computed by hand.
+    fn digest<D: Digest>(password: &str, nonce: &str, method: &str, uri: &str, more: &str) -> String {
+        let ha1 = hash::<D>(&["alice", REALM, password]);
+        let ha2 = hash::<D>(&[method, uri]);
+        let response = hash::<D>(&[&ha1, nonce, &ha2]);
+        format!(
+            "Digest username=\"alice\", realm=\"{REALM}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+             response=\"{response}\"{more}"
+        )
+    }
+
+    #[test]
+    fn hashes_are_those_of_the_standards() {
+        // RFC 2617 section 3.5 and RFC 7616 section 3.9.1.
+        let user = User::new("Mufasa", "testrealm@host.com", "Circle Of Life");
+        assert_eq!(user.ha1_md5, "939e7578ed9e3c518a452acee763bce9");
+        let mufasa = User::new("Mufasa", "http-auth@example.org", "Circle of Life");
+        let users = Users::new("http-auth@example.org", vec![mufasa]);
+        let nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v";
+        let rest = |algorithm: &str, response: &str| {
+            format!(
+                "Digest username=\"Mufasa\", realm=\"http-auth@example.org\", uri=\"/dir/index.html\", \
+                 algorithm={algorithm}, nonce=\"{nonce}\", nc=00000001, \
+                 cnonce=\"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ\", qop=auth, response=\"{response}\""
+            )
+        };
+        let url = Url::parse("/dir/index.html").unwrap();
+        let sha256 = "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1";
+        for (algorithm, response) in [("MD5", "8ca523f5e9506fed4657c9700eebdbec"), ("SHA-256", sha256)] {
+            let claim = Claim {
+                method: "GET",
+                url: &url,
+                authorization: Some(&rest(algorithm, response)),
+                check_uri: true,
+            };
+            assert_eq!(users.check(&claim, nonce), Verdict::Good, "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn basic_lets_in_whom_it_should() {
+        let with = |pair: &str| {
+            check(
+                "rtsp://h/cam",
+                "DESCRIBE",
+                Some(&format!("Basic {}", STANDARD.encode(pair))),
+            )
+        };
+        assert_eq!(with("alice:won:der"), Verdict::Good);
+        assert_eq!(with("bob:x"), Verdict::Good);
+        for wrong in [
+            "alice:won:de",
+            "alice:x",
+            "Alice:won:der",
+            "bob",
+            "",
+            ":",
+            "alice:",
+        ] {
+            assert_eq!(with(wrong), Verdict::Wrong, "{wrong}");
+        }
+        let url = "rtsp://h/cam";
+        assert_eq!(
+            check(url, "SETUP", Some("basic YWxpY2U6d29uOmRlcg")),
+            Verdict::Good
+        );
+        assert_eq!(check(url, "SETUP", Some("Basic !")), Verdict::Wrong);
+        assert_eq!(check(url, "SETUP", Some("Bearer x")), Verdict::Missing);
+        assert_eq!(check(url, "SETUP", None), Verdict::Missing);
+    }
+
+    #[test]
+    fn digest_lets_in_whom_it_should() {
+        let url = "rtsp://h/cam/trackID=0";
+        let md5 = digest::<Md5>("won:der", NONCE, "SETUP", url, "");
+        assert_eq!(check(url, "SETUP", Some(&md5)), Verdict::Good);
+        assert_eq!(check(url, "PLAY", Some(&md5)), Verdict::Wrong);
+        assert_eq!(check("rtsp://h/other", "SETUP", Some(&md5)), Verdict::Wrong);
+        let sha256 = digest::<Sha256>("won:der", NONCE, "SETUP", url, ", algorithm=\"sha-256\"");
+        assert_eq!(check(url, "SETUP", Some(&sha256)), Verdict::Good);
+        let wrong = digest::<Md5>("wonder", NONCE, "SETUP", url, ", algorithm=MD5");
+        assert_eq!(check(url, "SETUP", Some(&wrong)), Verdict::Wrong);
+        let unknown = digest::<Md5>("won:der", NONCE, "SETUP", url, ", algorithm=MD5-sess");
+        assert_eq!(check(url, "SETUP", Some(&unknown)), Verdict::Missing);
+        assert_eq!(check(url, "SETUP", Some("Digest")), Verdict::Wrong);
+    }
+
+    #[test]
+    fn a_digest_may_name_the_base_url_or_the_path_alone() {
+        for uri in ["rtsp://h/cam/", "rtsp://h/cam", "/cam", "/cam/trackID=0"] {
+            let header = digest::<Md5>("won:der", NONCE, "SETUP", uri, "");
+            assert_eq!(
+                check("rtsp://h/cam/trackID=0", "SETUP", Some(&header)),
+                Verdict::Good,
+                "{uri}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_right_digest_for_another_nonce_is_stale_and_a_wrong_one_is_wrong() {
+        let url = "rtsp://h/cam";
+        let old = digest::<Md5>("won:der", "elsewhere", "DESCRIBE", url, "");
+        assert_eq!(check(url, "DESCRIBE", Some(&old)), Verdict::Stale);
+        let wrong = digest::<Md5>("x", "elsewhere", "DESCRIBE", url, "");
+        assert_eq!(check(url, "DESCRIBE", Some(&wrong)), Verdict::Wrong);
+    }
+
+    #[test]
+    fn credentials_in_the_url_count_unless_there_is_a_header() {
+        assert_eq!(
+            check("rtsp://alice:won%3Ader@h/cam", "SETUP", None),
+            Verdict::Good
+        );
+        assert_eq!(check("rtsp://alice:x@h/cam", "SETUP", None), Verdict::Wrong);
+        let wrong = format!("Basic {}", STANDARD.encode("alice:x"));
+        assert_eq!(
+            check("rtsp://alice:won%3Ader@h/cam", "SETUP", Some(&wrong)),
+            Verdict::Wrong
+        );
+    }
+
+    #[test]
+    fn challenges_come_in_the_order_that_old_clients_need() {
+        let [basic, sha256, md5] = users().challenges(NONCE, false);
+        assert_eq!(basic, "Basic realm=\"Louver\"");
+        assert_eq!(
+            sha256,
+            format!("Digest realm=\"Louver\", nonce=\"{NONCE}\", algorithm=SHA-256")
+        );
+        assert_eq!(md5, format!("Digest realm=\"Louver\", nonce=\"{NONCE}\""));
+        let [_, _, stale] = users().challenges(NONCE, true);
+        assert_eq!(
+            stale,
+            format!("Digest realm=\"Louver\", nonce=\"{NONCE}\", stale=TRUE")
+        );
+    }
+
+    #[test]
+    fn no_password_is_kept_and_nothing_is_shown() {
+        let users = users();
+        let alice = &users.users[1];
+        assert!(!alice.ha1_md5.contains("won") && !alice.ha1_sha256.contains("won"));
+        let shown = format!("{users:?}");
+        assert!(
+            !shown.contains("alice") && !shown.contains(&alice.ha1_md5),
+            "{shown}"
+        );
+        assert_eq!(Users::new("a\"b\r\n", Vec::new()).realm(), "ab");
+    }
+
+    #[test]
+    fn quoted_strings_are_read_with_their_escapes_and_commas() {
+        let params = DigestParams::parse("username=\"a\\\"b,c\", uri = \"/x=y\" ,nc=1,junk");
+        assert_eq!(params.uri, "/x=y");
+        assert_eq!(params.nc, "1");
+        assert_eq!(unquote("\"a\\\"b\""), "a\"b");
+    }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::media::TrackId;
 
-/// A session of one connection. Ids come from the driver's generator; the number is not the text on the
-/// wire, and may be logged.
+/// A session of one connection. Ids come from the driver's generator; in hex they are the text on the wire.
+/// No other connection can use them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SessionId(pub u64);
 

@@ -4,6 +4,12 @@
 //! Not here: sockets and timers, who may be on which path, media. `egress::rtsp` drives this.
 
 mod ask;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
+mod methods;
+mod respond;
+mod session;
+mod setup;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,8 +28,29 @@ pub use ask::SessionId;
 pub use ask::SetupRequest;
 pub use ask::Target;
 
+use session::Session;
+use session::State;
+
+use super::Response;
 use super::auth::Users;
+use super::parse::BODY_MAX;
+use super::parse::HEAD_MAX;
+use super::parse::Message;
+use super::parse::ParseError;
+use super::parse::Parser;
+use super::url::Url;
 use crate::media::TrackId;
+
+/// Sessions of one connection.
+pub const SESSIONS_MAX: usize = 8;
+/// Tracks of one session.
+pub const TRACKS_MAX: usize = 16;
+/// Bytes kept while a request is being answered: a whole message, and what frames come with it.
+pub const BACKLOG_MAX: usize = 2 * (HEAD_MAX + BODY_MAX);
+/// Described paths that are remembered.
+const DESCRIBED_MAX: usize = 8;
+/// How long somebody with wrong credentials waits for the 401, after which the connection ends.
+const PENALTY: Duration = Duration::from_secs(2);
 
 /// What the driver knows before the first byte.
 pub struct Options {
@@ -73,8 +100,10 @@ pub enum Side {
 }
 
 /// Why a connection cannot go on. Holds no input bytes: they may carry credentials.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnError {
+    #[error("the peer's bytes are not RTSP: {0}")]
+    Parse(ParseError),
     #[error("the peer sent more than {0} bytes while its last request was being answered")]
     Backlog(usize),
 }
@@ -83,7 +112,7 @@ impl ConnError {
     /// Whose doing it was: decides the log level.
     pub fn side(&self) -> Side {
         match self {
-            Self::Backlog(_) => Side::Peer,
+            Self::Parse(_) | Self::Backlog(_) => Side::Peer,
         }
     }
 }
@@ -92,12 +121,58 @@ impl ConnError {
 ///
 /// Feed one input with [`Conn::handle`] (or [`Conn::answer`]), then call [`Conn::poll`] until it gives
 /// `WaitUntil` or `Close`. After an error poll gives what is still to be sent, then `Close`.
+///
+/// A session belongs to its connection, and credentials that set it up count for all that is asked of it
+/// there. Not kept here: a limit on how long a reader by TCP may take nothing; the driver has one on its
+/// writes.
 pub struct Conn {
-    out: VecDeque<Output>,
     options: Options,
-    _nonce: [u8; 16],
-    _ids: Box<dyn FnMut() -> u64 + Send>,
+    /// In hex, the same for the whole connection: live555 gives up when it changes.
+    nonce: String,
+    ids: Box<dyn FnMut() -> u64 + Send>,
+    parser: Parser,
+    out: VecDeque<Output>,
+    /// The newest is last.
+    sessions: Vec<Session>,
+    announced: Option<Announced>,
+    /// Paths and how many tracks they have.
+    described: VecDeque<(String, usize)>,
+    pending: Option<Pending>,
+    penalty: Option<Penalty>,
+    /// The newest time that we were told.
     now: Instant,
+    /// When the last whole message came.
+    heard: Instant,
+    closed: bool,
+}
+
+/// What this connection wants to publish.
+struct Announced {
+    url: Url,
+    target: Target,
+    /// The control of each track, as the SDP has it.
+    controls: Vec<String>,
+}
+
+/// A request that waits for the driver.
+struct Pending {
+    cseq: String,
+    waiting: Waiting,
+}
+
+/// What is needed for the reply.
+enum Waiting {
+    Describe { content_base: String, path: String },
+    Announce(Box<(Url, Target)>),
+    Setup(Box<setup::Draft>),
+    Play { session: SessionId, range: &'static str },
+    Record { session: SessionId },
+}
+
+/// A reply held back because of wrong credentials.
+struct Penalty {
+    at: Instant,
+    reply: Vec<u8>,
 }
 
 impl Conn {
@@ -105,34 +180,179 @@ impl Conn {
     /// for sessions, which nobody can guess.
     pub fn new(now: Instant, options: Options, nonce: [u8; 16], ids: Box<dyn FnMut() -> u64 + Send>) -> Self {
         Self {
-            out: VecDeque::new(),
             options,
-            _nonce: nonce,
-            _ids: ids,
+            nonce: format!("{:032x}", u128::from_be_bytes(nonce)),
+            ids,
+            parser: Parser::default(),
+            out: VecDeque::new(),
+            sessions: Vec::new(),
+            announced: None,
+            described: VecDeque::new(),
+            pending: None,
+            penalty: None,
             now,
+            heard: now,
+            closed: false,
         }
     }
 
-    /// Takes one input. While an [`Ask`] is out bytes may come, but only some are kept: better do not read
-    /// meanwhile.
-    pub fn handle(&mut self, now: Instant, _input: Input<'_>) -> Result<(), ConnError> {
+    /// Takes one input. While an [`Ask`] is out bytes may come, but only [`BACKLOG_MAX`] are kept: better
+    /// do not read meanwhile.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), ConnError> {
         self.now = now;
+        match input {
+            // After wrong credentials nobody listens.
+            Input::Bytes(_) if self.closed || self.penalty.is_some() => {}
+            Input::Bytes(bytes) => {
+                self.parser.push(bytes);
+                self.read()?;
+            }
+            Input::Tick => self.tick(),
+        }
         Ok(())
     }
 
     /// What to do next.
     pub fn poll(&mut self) -> Output {
-        let wait = Output::WaitUntil(self.now + self.options.idle);
-        self.out.pop_front().unwrap_or(wait)
+        match self.out.pop_front() {
+            Some(output) => output,
+            None if self.closed => Output::Close,
+            None => Output::WaitUntil(self.wake_at()),
+        }
     }
 
-    /// The answer to the [`Ask`] that is out. Without one it is ignored.
-    pub fn answer(&mut self, now: Instant, _answer: Answer) {
+    /// The answer to the [`Ask`] that is out. Without one it is ignored. Requests that came meanwhile are
+    /// looked at now; if they are no RTSP, poll will say `Close`.
+    pub fn answer(&mut self, now: Instant, answer: Answer) {
         self.now = now;
+        if let Some(pending) = self.pending.take() {
+            self.answered(pending, answer);
+            // An error here has its 400 and its end; there is nobody to be told.
+            let _told = self.read();
+        }
     }
 
     /// RTCP of a reader or media of a publisher arrived by UDP: the session lives.
-    pub fn alive(&mut self, now: Instant, _session: SessionId) {
+    pub fn alive(&mut self, now: Instant, session: SessionId) {
         self.now = now;
+        self.touch(session);
     }
+
+    /// Reads what there is, up to the next question.
+    fn read(&mut self) -> Result<(), ConnError> {
+        while self.pending.is_none() && self.penalty.is_none() && !self.closed {
+            match self.parser.next_message() {
+                Ok(None) => break,
+                Ok(Some(Message::Request(request))) => {
+                    self.heard = self.now;
+                    self.request(&request);
+                }
+                Ok(Some(Message::Interleaved(frame))) => {
+                    self.heard = self.now;
+                    self.interleaved(frame);
+                }
+                Err(error) => {
+                    self.send(&Response::new(400));
+                    self.closed = true;
+                    return Err(ConnError::Parse(error));
+                }
+            }
+        }
+        if self.pending.is_some() && self.parser.waiting() > BACKLOG_MAX {
+            self.closed = true;
+            return Err(ConnError::Backlog(BACKLOG_MAX));
+        }
+        Ok(())
+    }
+
+    /// A packet on one of our channels, if it is one that should come now. Others are passed over: they are
+    /// late after a PAUSE, or nobody's.
+    fn interleaved(&mut self, frame: super::Interleaved) {
+        let found = self.sessions.iter_mut().find_map(|s| {
+            let (track, rtcp) = s.by_channel(frame.channel)?;
+            Some((s, track, rtcp))
+        });
+        let Some((session, track, rtcp)) = found else {
+            return;
+        };
+        session.heard = self.now;
+        let wanted = match session.state {
+            State::Ready => false,
+            State::Playing => rtcp,
+            State::Recording => true,
+        };
+        if wanted {
+            let session = session.id;
+            let packet = frame.packet;
+            self.out.push_back(Output::Interleaved {
+                session,
+                track,
+                rtcp,
+                packet,
+            });
+        }
+    }
+
+    fn tick(&mut self) {
+        if let Some(penalty) = self.penalty.take_if(|p| p.at <= self.now) {
+            self.out.push_back(Output::Send(penalty.reply));
+            self.closed = true;
+        }
+        if self.closed || self.pending.is_some() {
+            return;
+        }
+        let over = |s: &Session| s.ends_at(self.options.idle).is_some_and(|at| at <= self.now);
+        let over: Vec<SessionId> = self.sessions.iter().filter(|s| over(s)).map(|s| s.id).collect();
+        for session in over {
+            self.end_session(session);
+            self.out.push_back(Output::Event(Event::TimedOut { session }));
+        }
+        if self.sessions.is_empty() && self.penalty.is_none() {
+            self.closed = self.heard + self.options.idle <= self.now;
+        }
+    }
+
+    /// When something has to be done without a cause from outside; always later than now.
+    fn wake_at(&self) -> Instant {
+        let rest = self.now + self.options.idle;
+        if self.pending.is_some() {
+            return rest;
+        }
+        let sessions = self.sessions.iter().filter_map(|s| s.ends_at(self.options.idle));
+        let alone = self.sessions.is_empty() && self.penalty.is_none();
+        let conn = alone.then_some(self.heard + self.options.idle);
+        let penalty = self.penalty.as_ref().map(|p| p.at);
+        sessions.chain(conn).chain(penalty).fold(rest, Instant::min)
+    }
+
+    fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.iter().find(|s| s.id == id)
+    }
+
+    fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|s| s.id == id)
+    }
+
+    fn touch(&mut self, id: SessionId) {
+        let now = self.now;
+        if let Some(session) = self.session_mut(id) {
+            session.heard = now;
+        }
+    }
+
+    /// Forgets a session; what was announced goes with the one that published it.
+    fn end_session(&mut self, id: SessionId) {
+        if self.session(id).is_some_and(|s| s.purpose == Purpose::Record) {
+            self.announced = None;
+        }
+        self.sessions.retain(|s| s.id != id);
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+fn some_instant() -> Instant {
+    Instant::now()
 }

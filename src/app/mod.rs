@@ -1,0 +1,252 @@
+//! The composition root: bind all, build, spawn, drain, in a written order.
+//!
+//! Nothing is served before every socket is bound, so that a taken port is an error at the start and not a
+//! surprise later, and so that the addresses are known when they are told.
+
+mod listen;
+mod signals;
+mod sources;
+
+use std::io;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::analytics;
+use crate::analytics::Recorder;
+use crate::analytics::Store;
+use crate::base::clock::SharedClock;
+use crate::base::clock::SystemClock;
+use crate::base::tasks::Tasks;
+use crate::cli;
+use crate::cli::welcome::Hint;
+use crate::cli::welcome::Welcome;
+use crate::cli::welcome::lan_addresses;
+use crate::config::Config;
+use crate::config::credentials::Credentials;
+use crate::config::credentials::REALM;
+use crate::egress::rtsp;
+use crate::hub;
+use crate::hub::Hub;
+use crate::hub::ring::Limits;
+use crate::privacy;
+use crate::privacy::Door;
+use crate::proto::rtsp::auth::Users;
+use crate::telemetry::Metrics;
+use crate::web;
+
+use listen::Bound;
+use signals::Signal;
+use signals::Signals;
+use sources::Sources;
+
+/// How long each group of tasks may take to end. All groups together stay under the promised 5 s.
+const GRACE: Duration = Duration::from_millis(1_500);
+
+/// Everything that a start needs, checked.
+pub struct Start {
+    /// As the file and the command line say; `--lan` is already in the addresses. Without paths, the first
+    /// webcam or else the test picture is to be shown on path `webcam`.
+    pub config: Config,
+    /// Exists.
+    pub data_dir: PathBuf,
+    /// `None`: no listener asks for credentials.
+    pub credentials: Option<Credentials>,
+    pub metrics: Arc<Metrics>,
+    /// Reads the configuration again (SIGHUP); the error is for the log.
+    pub reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
+}
+
+/// Why the program cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Rtsp(#[from] rtsp::BindError),
+    #[error(transparent)]
+    Listen(#[from] listen::ListenError),
+    #[error(transparent)]
+    Store(#[from] analytics::StoreError),
+    #[error("time zone `{0}` is unknown to this system")]
+    TimeZone(String),
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
+    #[error("some tasks did not end in time; they were left behind")]
+    LeftBehind,
+}
+
+/// What is stopped in turn.
+#[derive(Default)]
+struct Groups {
+    /// Accept loops, connections, renditions, pictures.
+    serving: Tasks,
+    /// Cameras and test pictures.
+    sources: Tasks,
+    /// The session store, last: it takes the final events.
+    analytics: Tasks,
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// When something it cannot do without is missing, or when it had to leave tasks behind at the end.
+pub async fn run(start: Start) -> Result<(), AppError> {
+    let mut signals = Signals::new().map_err(AppError::Signals)?;
+    let clock = SystemClock::shared();
+    let users = start
+        .credentials
+        .as_ref()
+        .map(|c| Arc::new(Users::new(REALM, c.users.clone())));
+
+    let listeners = listen::bind(&start.config, users.as_ref()).await?;
+    let bound = listeners.bound();
+    bound.announce();
+
+    let groups = Groups::default();
+    let hub = hub(&start.config, &clock, &start.metrics);
+    let mut sources = Sources::new(&groups.sources, &hub, &clock, &start.metrics);
+    let fallback = sources.apply(&start.config);
+
+    let zone_name = &start.config.privacy.time_zone;
+    let time_zone = TimeZone::get(zone_name).map_err(|_| AppError::TimeZone(zone_name.clone()))?;
+    let statistics = analytics::Options {
+        time_zone: time_zone.clone(),
+        k: start.config.privacy.k,
+    };
+    let store = Store::open(&start.data_dir, analytics::Mode::ReadWrite, statistics).await?;
+    let recorder = Recorder::start(
+        &groups.analytics,
+        store.clone(),
+        clock.clone(),
+        Arc::clone(&start.metrics),
+    );
+    let door = privacy::Options {
+        time_zone,
+        ..privacy::Options::default()
+    };
+    let door = Arc::new(Door::new(door, clock.clone()));
+    wipe_keys_in_time(&groups.serving, &door);
+
+    let rtsp = rtsp::Context {
+        hub: Arc::clone(&hub),
+        door: Arc::clone(&door),
+        recorder: recorder.clone(),
+        metrics: Arc::clone(&start.metrics),
+        clock: clock.clone(),
+        options: rtsp_options(&start.config),
+    };
+    let web = web::Context {
+        hub,
+        door,
+        recorder,
+        store,
+        metrics: Arc::clone(&start.metrics),
+        clock,
+        users: None,
+        options: web_options(&start.config, &bound),
+    };
+    listeners.serve(&groups.serving, rtsp, web);
+    welcome(&start, &bound, fallback);
+
+    loop {
+        match signals.next().await {
+            Signal::End => break,
+            Signal::Reload => match (start.reload)() {
+                Ok(config) => {
+                    sources.apply(&config);
+                    tracing::info!(
+                        "The configuration was read again: paths follow it, the rest at the next start."
+                    );
+                }
+                Err(error) => tracing::error!(error, "The configuration was not taken over."),
+            },
+        }
+    }
+    drain(groups, signals).await
+}
+
+/// Tells the person who started the program where to look.
+#[expect(
+    clippy::print_stderr,
+    reason = "this is for the person at the terminal; a log may be filtered"
+)]
+fn welcome(start: &Start, bound: &Bound, fallback: bool) {
+    let lan = lan_addresses();
+    let paths: Vec<String> = start.config.paths.iter().map(|p| p.name.clone()).collect();
+    let default = [sources::DEFAULT_PATH.to_owned()];
+    let text = cli::welcome::text(&Welcome {
+        rtsp: &bound.rtsp,
+        http: &bound.http,
+        lan: &lan,
+        paths: if paths.is_empty() { &default } else { &paths },
+        publish: start.config.publish.allow,
+        required: start.config.auth.required,
+        credentials: start.credentials.as_ref(),
+        qr: io::stderr().is_terminal(),
+        hints: if fallback { &[Hint::NoCamera] } else { &[] },
+    });
+    eprint!("{text}");
+}
+
+/// Ends all in order. A second signal ends the waiting.
+async fn drain(groups: Groups, mut signals: Signals) -> Result<(), AppError> {
+    tracing::info!("Ending. Another signal ends at once.");
+    let in_order = async {
+        let served = groups.serving.shutdown(GRACE).await;
+        let sourced = groups.sources.shutdown(GRACE).await;
+        let stored = groups.analytics.shutdown(GRACE).await;
+        served && sourced && stored
+    };
+    tokio::select! {
+        all = in_order => if all { Ok(()) } else { Err(AppError::LeftBehind) },
+        () = signals.ended() => Err(AppError::LeftBehind),
+    }
+}
+
+fn hub(config: &Config, clock: &SharedClock, metrics: &Arc<Metrics>) -> Arc<Hub> {
+    let options = hub::Options {
+        ring: Limits {
+            bytes: config.hub.ring_bytes,
+            age: config.hub.ring_time,
+        },
+        max_paths: config.hub.max_paths,
+        ..hub::Options::default()
+    };
+    Hub::new(options, clock.clone(), Arc::clone(metrics))
+}
+
+/// Keys go at midnight also when nobody comes.
+fn wipe_keys_in_time(tasks: &Tasks, door: &Arc<Door>) {
+    let door = Arc::clone(door);
+    tasks.spawn("midnight", move |stop| async move {
+        loop {
+            let day_left = door.wipe_when_over();
+            // Once a second, because the wall clock may jump; sooner when midnight is near.
+            tokio::select! {
+                () = tokio::time::sleep(day_left.min(Duration::from_secs(1))) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    });
+}
+
+fn rtsp_options(config: &Config) -> rtsp::Options {
+    rtsp::Options {
+        // The peer is told 5 s less than what is in force: some players are late by a little.
+        idle: config.rtsp.session_timeout + Duration::from_secs(5),
+        stuck: config.rtsp.write_timeout,
+        max_connections: config.rtsp.max_connections,
+        publish: config.publish.allow,
+        ..rtsp::Options::default()
+    }
+}
+
+fn web_options(config: &Config, bound: &Bound) -> web::Options {
+    web::Options {
+        max_connections: config.http.max_connections,
+        rtsp_port: bound.rtsp.first().map(|a| a.port()),
+        ..web::Options::default()
+    }
+}

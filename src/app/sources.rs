@@ -1,0 +1,96 @@
+//! Keeps the running sources in step with the configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::base::clock::SharedClock;
+use crate::base::tasks::Tasks;
+use crate::config::Config;
+use crate::config::PathEntry;
+use crate::hub::Hub;
+use crate::hub::PathName;
+use crate::ingest::Source;
+use crate::telemetry::Metrics;
+
+/// The path that is shown when nothing is configured.
+pub(super) const DEFAULT_PATH: &str = "webcam";
+
+/// The configured sources that run.
+pub(super) struct Sources {
+    tasks: Tasks,
+    hub: Arc<Hub>,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    running: BTreeMap<String, Running>,
+}
+
+struct Running {
+    source: String,
+    tasks: Tasks,
+}
+
+impl Sources {
+    pub(super) fn new(tasks: &Tasks, hub: &Arc<Hub>, clock: &SharedClock, metrics: &Arc<Metrics>) -> Self {
+        Self {
+            tasks: tasks.child(),
+            hub: Arc::clone(hub),
+            clock: clock.clone(),
+            metrics: Arc::clone(metrics),
+            running: BTreeMap::new(),
+        }
+    }
+    /// Starts what is new, stops what is gone, restarts what changed; the rest goes on untouched.
+    /// True if no webcam was found and the test picture stands in.
+    pub(super) fn apply(&mut self, config: &Config) -> bool {
+        let (paths, fallback) = wanted(config);
+        self.running.retain(|name, running| {
+            let stays = paths
+                .iter()
+                .any(|p| p.name == *name && p.source == running.source);
+            if !stays {
+                running.tasks.stop();
+                self.hub.remove(name);
+            }
+            stays
+        });
+        for path in &paths {
+            if !self.running.contains_key(&path.name) {
+                self.start(path);
+            }
+        }
+        fallback
+    }
+    fn start(&mut self, path: &PathEntry) {
+        // Names and sources were checked with the configuration; a difference would be a fault of ours.
+        let (Ok(name), Ok(source)) = (PathName::parse(&path.name), Source::parse(&path.source)) else {
+            return tracing::error!(path = path.name, "The path has a source that cannot be started.");
+        };
+        let tasks = self.tasks.child();
+        let (hub, clock, metrics) = (&self.hub, self.clock.clone(), Arc::clone(&self.metrics));
+        let _ = (clock, metrics);
+        hub.configure(&name, &source.label());
+        self.running.insert(
+            path.name.clone(),
+            Running {
+                source: path.source.clone(),
+                tasks,
+            },
+        );
+    }
+}
+
+/// The configured paths, or the first webcam, or the test picture.
+fn wanted(config: &Config) -> (Vec<PathEntry>, bool) {
+    if !config.paths.is_empty() {
+        return (config.paths.clone(), false);
+    }
+    let webcam = false;
+    let source = if webcam { "webcam:" } else { "pattern:" };
+    (
+        vec![PathEntry {
+            name: DEFAULT_PATH.to_owned(),
+            source: source.to_owned(),
+        }],
+        !webcam,
+    )
+}

@@ -1,0 +1,435 @@
+//! Drives one RTSP connection: bytes to `proto::rtsp`, its questions to the hub, its answers to the socket.
+//!
+//! The task sleeps while all goes well: media of a reader is written by the fan-out shards. It wakes for
+//! requests, for timers, and while the socket is full.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::peer::PeerAddr;
+use crate::egress::rtsp::Server;
+use crate::egress::rtsp::play::Play;
+use crate::egress::rtsp::play::TrackWay;
+use crate::egress::rtsp::record::Recording;
+use crate::egress::rtsp::tcp::TcpOut;
+use crate::egress::rtsp::tcp::Wrote;
+use crate::egress::rtsp::udp::Route;
+use crate::egress::rtsp::udp::UdpPair;
+use crate::hub::Path;
+use crate::hub::PathName;
+use crate::hub::PublishError;
+use crate::hub::Publisher;
+use crate::hub::Stream;
+use crate::media::TrackId;
+use crate::privacy::RawViewer;
+use crate::proto::rtsp::auth::Users;
+use crate::proto::rtsp::server::Answer;
+use crate::proto::rtsp::server::Ask;
+use crate::proto::rtsp::server::ChosenTransport;
+use crate::proto::rtsp::server::Conn;
+use crate::proto::rtsp::server::Event;
+use crate::proto::rtsp::server::Input;
+use crate::proto::rtsp::server::Options;
+use crate::proto::rtsp::server::Output;
+use crate::proto::rtsp::server::Purpose;
+use crate::proto::rtsp::server::Refusal;
+use crate::proto::rtsp::server::Rendition;
+use crate::proto::rtsp::server::SessionId;
+use crate::proto::rtsp::server::SetupRequest;
+use crate::proto::rtsp::server::Target;
+use crate::proto::sdp;
+use crate::telemetry::Reason;
+
+const NOT_POISONED: &str = "no panic happens while the lock is held";
+/// Taken from the socket in one go. A publisher's picture in one read is one burst.
+const READ: usize = 64 << 10;
+
+/// Serves a connection until either side has enough of it.
+pub(super) async fn serve(
+    server: &Arc<Server>,
+    socket: TcpStream,
+    peer: PeerAddr,
+    udp: Option<Arc<UdpPair>>,
+    users: Option<Arc<Users>>,
+    stop: CancellationToken,
+) {
+    let mut nonce = [0; 16];
+    if getrandom::fill(&mut nonce).is_err() {
+        return; // no connection without unguessable numbers
+    }
+    let options = Options {
+        server_ports: udp.as_ref().map(|u| u.ports()),
+        idle: server.context.options.idle,
+        users,
+    };
+    let ids = Box::new(|| getrandom::u64().unwrap_or_default());
+    let core = Conn::new(server.context.clock.now(), options, nonce, ids);
+    let mut driver = Driver {
+        server: Arc::clone(server),
+        out: Arc::new(TcpOut::new(socket)),
+        core,
+        peer,
+        udp,
+        over: Arc::new(Notify::new()),
+        plays: HashMap::new(),
+        records: HashMap::new(),
+        announced: None,
+    };
+    // An error is the peer's going away or its not reading: there is nobody left to tell.
+    let _ = driver.run(stop).await;
+}
+
+/// A publishing session: the stream, and the addresses it comes from by UDP.
+struct Record {
+    recording: Arc<Mutex<Recording>>,
+    routes: Vec<(std::net::SocketAddr, std::net::SocketAddr)>,
+}
+
+struct Driver {
+    server: Arc<Server>,
+    out: Arc<TcpOut>,
+    core: Conn,
+    peer: PeerAddr,
+    udp: Option<Arc<UdpPair>>,
+    /// Told by the fan-out when a stream that is read here has ended, or the socket failed.
+    over: Arc<Notify>,
+    plays: HashMap<SessionId, Play>,
+    records: HashMap<SessionId, Record>,
+    announced: Option<Publisher>,
+}
+
+impl Driver {
+    async fn run(&mut self, stop: CancellationToken) -> io::Result<()> {
+        let mut buffer = vec![0; READ];
+        loop {
+            let Some(wake) = self.outputs().await? else {
+                return Ok(());
+            };
+            self.flush_and_begin()?;
+            let wake = self.stuck_at().map_or(wake, |at| at.min(wake));
+            tokio::select! {
+                ready = self.out.socket().readable() => {
+                    ready?;
+                    if !self.read(&mut buffer)? {
+                        return Ok(());
+                    }
+                }
+                ready = self.out.socket().writable(), if self.out.is_full() => {
+                    ready?;
+                    self.catch_up()?;
+                }
+                () = self.out.filled() => {}
+                () = tokio::time::sleep_until(wake.into()) => self.tick()?,
+                () = self.over.notified() => {
+                    if self.plays.values().any(Play::bye_if_ended) {
+                        return Ok(());
+                    }
+                }
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+    fn now(&self) -> Instant {
+        self.server.context.clock.now()
+    }
+    /// False at the end of the peer's bytes.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        let n = match self.out.socket().try_read(buffer) {
+            Ok(0) => return Ok(false),
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(e) => return Err(e),
+        };
+        let now = self.now();
+        if self.core.handle(now, Input::Bytes(&buffer[..n])).is_err() {
+            self.server.context.metrics.lose(Reason::BadInput, 1);
+        }
+        Ok(true)
+    }
+    /// Does all that the protocol wants done. The instant to wake at, or `None` to close.
+    async fn outputs(&mut self) -> io::Result<Option<Instant>> {
+        loop {
+            match self.core.poll() {
+                Output::Send(bytes) => {
+                    self.out.write(&mut [bytes.into()].into())?;
+                }
+                Output::Ask(ask) => {
+                    let answer = self.answer(ask).await.unwrap_or_else(Answer::Refused);
+                    let now = self.now();
+                    self.core.answer(now, answer);
+                }
+                Output::Event(event) => self.event(event),
+                Output::Interleaved {
+                    session,
+                    track,
+                    rtcp,
+                    packet,
+                } => {
+                    if let Some(record) = self.records.get(&session) {
+                        record
+                            .recording
+                            .lock()
+                            .expect(NOT_POISONED)
+                            .packet(track, rtcp, &packet);
+                    }
+                }
+                Output::WaitUntil(at) => return Ok(Some(at)),
+                Output::Close => return Ok(None),
+            }
+        }
+    }
+    /// After the protocol had its say: lets go what a read brought, starts what PLAY asked for.
+    fn flush_and_begin(&mut self) -> io::Result<()> {
+        for record in self.records.values() {
+            record.recording.lock().expect(NOT_POISONED).flush();
+        }
+        let now = self.now();
+        let Server { context, fanouts, .. } = &*self.server;
+        for play in self.plays.values_mut() {
+            play.begin(now, &self.out, fanouts, &context.recorder, &self.over)?;
+        }
+        Ok(())
+    }
+    fn catch_up(&self) -> io::Result<()> {
+        let now = self.now();
+        let (wrote, taken) = self.out.drain()?;
+        if taken > 0 {
+            self.plays.values().for_each(|play| play.took_something(now));
+        }
+        if wrote == Wrote::Full {
+            return Ok(());
+        }
+        self.plays
+            .values()
+            .try_for_each(|play| play.catch_up(now, &self.server.fanouts))
+    }
+    fn tick(&mut self) -> io::Result<()> {
+        let now = self.now();
+        if self.stuck_at().is_some_and(|at| now >= at) {
+            self.server.context.metrics.lose(Reason::ReaderStuck, 1);
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let since = now.checked_sub(self.server.context.options.idle).unwrap_or(now);
+        let plays = self
+            .plays
+            .iter()
+            .filter(|(_, play)| play.lives(since))
+            .map(|(id, _)| *id);
+        let heard = |r: &Record| r.recording.lock().expect(NOT_POISONED).heard() > since;
+        let records = self.records.iter().filter(|(_, r)| heard(r)).map(|(id, _)| *id);
+        for id in plays.chain(records).collect::<Vec<_>>() {
+            self.core.alive(now, id);
+        }
+        if self.core.handle(now, Input::Tick).is_err() {
+            self.server.context.metrics.lose(Reason::BadInput, 1);
+        }
+        Ok(())
+    }
+    /// When a reader whose socket is full has been patient enough with us.
+    fn stuck_at(&self) -> Option<Instant> {
+        let full = self.out.is_full();
+        let last = full.then(|| self.plays.values().filter_map(Play::stuck_since).max())??;
+        Some(last + self.server.context.options.stuck)
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Paused { session } => {
+                self.plays.get_mut(&session).into_iter().for_each(Play::pause);
+                if let Some(record) = self.records.get(&session) {
+                    record.recording.lock().expect(NOT_POISONED).set_running(false);
+                }
+            }
+            Event::TornDown { session } => self.end(session),
+            Event::TimedOut { session } => {
+                self.plays
+                    .get(&session)
+                    .into_iter()
+                    .for_each(Play::end_as_last_seen);
+                self.end(session);
+            }
+            Event::TrackTornDown { session, track } => {
+                self.plays
+                    .get_mut(&session)
+                    .into_iter()
+                    .for_each(|play| play.drop_track(track));
+            }
+            Event::Unauthorized { path } => {
+                self.server.context.metrics.lose(Reason::Unauthorized, 1);
+                match self.server.context.hub.find(&path) {
+                    Some(path) => {
+                        tracing::warn!(path = %path.name(), "A peer was refused: wrong credentials.")
+                    }
+                    None => tracing::warn!("A peer was refused on an unknown path: wrong credentials."),
+                }
+            }
+        }
+    }
+    fn end(&mut self, session: SessionId) {
+        self.plays.remove(&session);
+        if let Some(record) = self.records.remove(&session) {
+            self.close_routes(&record);
+        }
+        self.announced = None;
+    }
+    fn close_routes(&self, record: &Record) {
+        for (rtp, rtcp) in &record.routes {
+            self.udp.iter().for_each(|udp| udp.close_route(rtp, rtcp));
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) -> Result<Answer, Refusal> {
+        match ask {
+            Ask::Describe(target) => {
+                let server = Arc::clone(&self.server);
+                let (_, stream) = find(&server, &target).await?;
+                Ok(Answer::Describe {
+                    sdp: sdp::write(&stream.description(), stream.id()),
+                })
+            }
+            Ask::Announce(target, body) => self.announce(&target, &body),
+            Ask::Setup(setup) if setup.purpose == Purpose::Record => self.setup_record(&setup),
+            Ask::Setup(setup) => self.setup_play(setup).await,
+            Ask::Play { session } => {
+                let (now, patience) = (self.now(), self.server.context.options.patience);
+                let play = self.plays.get_mut(&session).ok_or(Refusal::Internal)?;
+                Ok(Answer::Playing {
+                    rtp_info: play.prepare(now, patience).await,
+                })
+            }
+            Ask::Record { session } => {
+                let record = self.records.get(&session).ok_or(Refusal::Internal)?;
+                record.recording.lock().expect(NOT_POISONED).set_running(true);
+                Ok(Answer::Recording)
+            }
+        }
+    }
+    fn announce(&mut self, target: &Target, body: &[u8]) -> Result<Answer, Refusal> {
+        let context = &self.server.context;
+        let name = PathName::parse(&target.path).map_err(|_| Refusal::BadPath)?;
+        let taken = context
+            .hub
+            .find(name.as_str())
+            .is_some_and(|path| !path.takes_publishers());
+        if taken || !context.options.publish {
+            return Err(Refusal::Forbidden);
+        }
+        let (description, controls) = sdp::parse(body).map_err(|e| {
+            tracing::warn!(path = %name, error = %e, "A publisher announced a stream that cannot be read.");
+            Refusal::BadSdp
+        })?;
+        let publisher = context.hub.publish(&name, description).map_err(|e| match e {
+            PublishError::AlreadyPublished => Refusal::AlreadyPublished,
+            PublishError::TooManyPaths => Refusal::Limit,
+            PublishError::NoTracks => Refusal::BadSdp,
+            PublishError::NoRandomness => Refusal::Internal,
+        })?;
+        tracing::info!(path = %name, tracks = publisher.stream().description().tracks.len(), "A publisher came.");
+        self.announced = Some(publisher);
+        Ok(Answer::Announced { controls })
+    }
+    fn setup_record(&mut self, setup: &SetupRequest) -> Result<Answer, Refusal> {
+        let track = setup.track.ok_or(Refusal::NotFound)?;
+        if let Some(publisher) = self.announced.take() {
+            let context = &self.server.context;
+            let recording = Recording::new(publisher, context.clock.clone(), Arc::clone(&context.metrics));
+            let recording = Arc::new(Mutex::new(recording));
+            self.records.insert(
+                setup.session,
+                Record {
+                    recording,
+                    routes: Vec::new(),
+                },
+            );
+        }
+        let record = self.records.get_mut(&setup.session).ok_or(Refusal::Internal)?;
+        if let ChosenTransport::Udp {
+            client_rtp,
+            client_rtcp,
+        } = setup.transport
+        {
+            let udp = self.udp.as_ref().ok_or(Refusal::UnsupportedTransport)?;
+            let rtp = self.peer.with_port(client_rtp).expose_to_send();
+            let rtcp = self.peer.with_port(client_rtcp).expose_to_send();
+            if !udp.open_route(rtp, rtcp, &Route::Publisher(Arc::clone(&record.recording), track)) {
+                return Err(Refusal::PortsTaken);
+            }
+            record.routes.push((rtp, rtcp));
+        }
+        Ok(Answer::SetUp { ssrc: 0 })
+    }
+    async fn setup_play(&mut self, mut setup: SetupRequest) -> Result<Answer, Refusal> {
+        let mut play = match self.plays.remove(&setup.session) {
+            Some(play) => play,
+            None => {
+                let (server, peer) = (Arc::clone(&self.server), self.peer.again());
+                new_play(&server, peer, &mut setup).await?
+            }
+        };
+        let known = play.has_tracks();
+        let way = match setup.transport {
+            ChosenTransport::Tcp {
+                rtp_channel,
+                rtcp_channel,
+            } => TrackWay::Tcp(rtp_channel, rtcp_channel),
+            ChosenTransport::Udp {
+                client_rtp,
+                client_rtcp,
+            } => TrackWay::Udp(
+                self.peer.with_port(client_rtp).expose_to_send(),
+                self.peer.with_port(client_rtcp).expose_to_send(),
+            ),
+        };
+        let track = setup.track.unwrap_or(TrackId(0));
+        let answer = match play.stream().ssrc(track) {
+            None => Err(Refusal::NotFound),
+            Some(_) if !play.set_way(track, way, self.udp.as_ref()) => Err(Refusal::PortsTaken),
+            Some(ssrc) => Ok(Answer::SetUp { ssrc }),
+        };
+        if answer.is_ok() || known {
+            self.plays.insert(setup.session, play); // a refused first SETUP leaves no session behind
+        }
+        answer
+    }
+}
+
+/// The path and its stream; waits a while for a stream that is about to begin.
+async fn find(server: &Server, target: &Target) -> Result<(Arc<Path>, Arc<Stream>), Refusal> {
+    let path = server.context.hub.find(&target.path).ok_or(Refusal::NotFound)?;
+    let stream = path
+        .ready(server.context.options.patience)
+        .await
+        .ok_or(Refusal::Unavailable)?;
+    Ok((path, stream))
+}
+
+/// A session that reads what its first SETUP asks for. `peer` goes through the privacy door here.
+async fn new_play(server: &Server, peer: PeerAddr, setup: &mut SetupRequest) -> Result<Play, Refusal> {
+    let (path, stream) = find(server, &setup.target).await?;
+    let name = path.name().to_string();
+    let agent = setup.target.take_user_agent();
+    let raw = RawViewer::new(peer, agent.as_deref()).opt_out(setup.target.stats_off);
+    let viewer = server.context.door.admit(raw);
+    let now = server.context.clock.now();
+    if setup.rendition == Rendition::Native {
+        return Ok(Play::new(path.attach(), stream, name, viewer, now));
+    }
+    Err(Refusal::UnsupportedMedia {
+        why: "not yet".to_owned(),
+    })
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        for record in self.records.values() {
+            self.close_routes(record);
+        }
+    }
+}

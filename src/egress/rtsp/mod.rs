@@ -1,0 +1,191 @@
+//! The RTSP server: readers and publishers over TCP and UDP.
+//!
+//! What RTSP means is in `proto::rtsp`; here are the sockets. One task per connection (`conn`), one set of
+//! fan-out shards per stream that has readers (`fanout`), one pair of UDP sockets per listener (`udp`).
+
+mod conn;
+mod delivery;
+mod fanout;
+mod play;
+mod record;
+mod segments;
+mod tcp;
+mod udp;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::analytics::Recorder;
+use crate::base::clock::SharedClock;
+use crate::base::peer::PeerAddr;
+use crate::base::tasks::Tasks;
+use crate::hub::Hub;
+use crate::privacy::Door;
+use crate::proto::rtsp::auth::Users;
+use crate::telemetry::Metrics;
+use crate::telemetry::Reason;
+
+use fanout::Fanouts;
+use udp::UdpPair;
+
+/// Settings of the RTSP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// A session (or a connection without one) that is silent for this long ends.
+    pub idle: Duration,
+    /// A reader whose socket takes nothing for this long is closed.
+    pub stuck: Duration,
+    /// How long DESCRIBE and PLAY wait for a stream to begin.
+    pub patience: Duration,
+    /// Connections at a time; more are closed at once.
+    pub max_connections: usize,
+    /// Whether strangers may publish to paths that have no configured source.
+    pub publish: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(65),
+            stuck: Duration::from_secs(10),
+            patience: Duration::from_secs(5),
+            max_connections: 4096,
+            publish: true,
+        }
+    }
+}
+
+/// What the server works with.
+#[derive(Clone)]
+pub struct Context {
+    pub hub: Arc<Hub>,
+    pub door: Arc<Door>,
+    pub recorder: Recorder,
+    pub metrics: Arc<Metrics>,
+    pub clock: SharedClock,
+    pub options: Options,
+}
+
+/// One bound listener: RTSP on TCP with its pair of UDP ports.
+pub struct Listener {
+    tcp: TcpListener,
+    udp: Option<Arc<UdpPair>>,
+    users: Option<Arc<Users>>,
+}
+
+impl Listener {
+    /// Binds the sockets; nothing is served yet. `udp_ports`: `None` for no UDP, `(0, 0)` for any pair.
+    ///
+    /// # Errors
+    /// When an address is taken or not ours; the error's text says which of TCP and UDP it was.
+    pub async fn bind(
+        at: SocketAddr,
+        udp_ports: Option<(u16, u16)>,
+        users: Option<Arc<Users>>,
+    ) -> Result<Self, BindError> {
+        let tcp = TcpListener::bind(at).await.map_err(|e| BindError::Tcp(at, e))?;
+        let udp = udp_ports.map(|ports| UdpPair::bind(at.ip(), ports).map_err(|e| BindError::Udp(ports, e)));
+        Ok(Self {
+            tcp,
+            udp: udp.transpose()?.map(Arc::new),
+            users,
+        })
+    }
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+    /// The address of its RTP socket.
+    pub fn udp_addr(&self) -> Option<SocketAddr> {
+        self.udp.as_ref()?.local_addr().ok()
+    }
+}
+
+/// Why the server cannot listen. The addresses are the operator's own.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error(
+        "cannot listen for RTSP on {0}; another program may use the port, choose another in [rtsp] listen"
+    )]
+    Tcp(SocketAddr, #[source] io::Error),
+    #[error("cannot use UDP ports {} and {}; choose another pair in [rtsp] udp_ports", .0.0, .0.1)]
+    Udp((u16, u16), #[source] io::Error),
+}
+
+/// What all connections share.
+struct Server {
+    context: Context,
+    fanouts: Arc<Fanouts>,
+    connections: Arc<Semaphore>,
+    tasks: Tasks,
+}
+
+/// Serves all listeners until `tasks` stop.
+pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
+    let fanouts = Fanouts::new(tasks.child(), context.clock.clone(), Arc::clone(&context.metrics));
+    let connections = Arc::new(Semaphore::new(context.options.max_connections));
+    let server = Arc::new(Server {
+        context,
+        fanouts,
+        connections,
+        tasks: tasks.child(),
+    });
+    for listener in listeners {
+        if let Some(udp) = &listener.udp {
+            udp.start(tasks, &server.context.clock, &server.context.metrics);
+        }
+        let server = Arc::clone(&server);
+        tasks.spawn(
+            "rtsp",
+            move |stop| async move { server.accept(listener, stop).await },
+        );
+    }
+}
+
+impl Server {
+    async fn accept(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.tcp.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            let Ok((socket, from)) = accepted else {
+                // Out of descriptors, most likely: those who are here go on, the next one waits a little.
+                self.context.metrics.lose(Reason::Limit, 1);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+                self.context.metrics.lose(Reason::Limit, 1);
+                continue;
+            };
+            tcp_options(&socket);
+            let (server, udp, users) = (Arc::clone(&self), listener.udp.clone(), listener.users.clone());
+            let peer = PeerAddr::new(from);
+            self.tasks.spawn("rtsp-conn", move |stop| async move {
+                server.context.metrics.connections.inc();
+                conn::serve(&server, socket, peer, udp, users, stop).await;
+                server.context.metrics.connections.dec();
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// A burst leaves at once; what a reader does not take shows up here and not in kernel buffers.
+fn tcp_options(socket: &tokio::net::TcpStream) {
+    let _ = socket.set_nodelay(true);
+    let socket = socket2::SockRef::from(socket);
+    let _ = socket.set_send_buffer_size(512 << 10);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(15)));
+}

@@ -1,0 +1,261 @@
+//! One playing session: what it reads, how it gets it, and its place in the fan-out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::analytics::Protocol;
+use crate::analytics::Recorder;
+use crate::analytics::Transport;
+use crate::egress::rtsp::delivery::Delivery;
+use crate::egress::rtsp::delivery::Pumped;
+use crate::egress::rtsp::delivery::Way;
+use crate::egress::rtsp::fanout::Fanouts;
+use crate::egress::rtsp::fanout::Slot;
+use crate::egress::rtsp::tcp::TcpOut;
+use crate::egress::rtsp::udp::Heard;
+use crate::egress::rtsp::udp::Route;
+use crate::egress::rtsp::udp::UdpPair;
+use crate::hub::Attached;
+use crate::hub::Stream;
+use crate::media::TrackId;
+use crate::privacy::Viewer;
+use crate::proto::rtsp::server::RtpInfo;
+use crate::telemetry::Output;
+
+/// How one track goes out.
+#[derive(Clone, Copy)]
+pub(super) enum TrackWay {
+    Tcp(u8, u8),
+    Udp(SocketAddr, SocketAddr),
+}
+
+/// Where a playing session stands.
+enum State {
+    /// Not begun, or paused.
+    Silent,
+    /// PLAY was answered; media follows the answer.
+    Starting(u64),
+    Playing,
+}
+
+/// One playing session.
+pub(super) struct Play {
+    reading: Attached,
+    stream: Arc<Stream>,
+    ways: Vec<Option<TrackWay>>,
+    udp: Option<Arc<UdpPair>>,
+    /// Kept by the UDP sockets: when the reader last sent something.
+    heard: Arc<Heard>,
+    state: State,
+    slot: Option<Arc<Slot>>,
+    /// Opens the statistics session; taken when media begins.
+    viewer: Option<Viewer>,
+    path: String,
+}
+
+impl Play {
+    /// `reading` is the path or rendition whose `stream` is read, `path` the name it is counted under.
+    pub(super) fn new(
+        reading: Attached,
+        stream: Arc<Stream>,
+        path: String,
+        viewer: Option<Viewer>,
+        now: Instant,
+    ) -> Self {
+        let ways = vec![None; stream.description().tracks.len()];
+        let heard = Heard::new(now);
+        Self {
+            reading,
+            stream,
+            ways,
+            udp: None,
+            heard,
+            state: State::Silent,
+            slot: None,
+            viewer,
+            path,
+        }
+    }
+    pub(super) fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+    /// Whether any track was set up.
+    pub(super) fn has_tracks(&self) -> bool {
+        self.ways.iter().any(Option::is_some)
+    }
+    /// The socket took some of what it was too full for.
+    pub(super) fn took_something(&self, now: Instant) {
+        self.slot
+            .iter()
+            .for_each(|slot| slot.delivery().note_progress(now));
+    }
+    /// Adds or replaces a track's way. False if another session has its UDP ports.
+    pub(super) fn set_way(&mut self, track: TrackId, way: TrackWay, udp: Option<&Arc<UdpPair>>) -> bool {
+        let n = usize::from(track.0);
+        self.close_route(n);
+        if let (TrackWay::Udp(rtp, rtcp), Some(udp)) = (way, udp) {
+            if !udp.open_route(rtp, rtcp, &Route::Reader(Arc::clone(&self.heard))) {
+                return false;
+            }
+            self.udp = Some(Arc::clone(udp));
+        }
+        let Some(slot) = self.ways.get_mut(n) else {
+            return false;
+        };
+        *slot = Some(way);
+        if let Some(slot) = &self.slot {
+            slot.delivery().add_track(track, way);
+        }
+        true
+    }
+    /// Decides where the session (re)starts and tells what comes first on each track. Waits for a keyframe
+    /// at most as long as `patience`, then begins anywhere.
+    pub(super) async fn prepare(&mut self, now: Instant, patience: Duration) -> Vec<RtpInfo> {
+        let at = match (&self.state, &self.slot) {
+            (State::Playing, Some(slot)) => slot.delivery().at(),
+            _ => {
+                self.reading.path().wish_keyframe();
+                let found = tokio::time::timeout(patience, self.stream.joinable()).await;
+                let at = found.ok().flatten().unwrap_or_else(|| self.stream.ring().end());
+                self.state = State::Starting(at);
+                at
+            }
+        };
+        let positions = self.stream.positions(at, now);
+        let chosen = positions
+            .iter()
+            .filter(|p| matches!(self.ways.get(usize::from(p.track.0)), Some(Some(_))));
+        chosen
+            .map(|p| RtpInfo {
+                track: p.track,
+                sequence: p.sequence,
+                rtp_time: p.rtp_time,
+            })
+            .collect()
+    }
+    /// Begins to send, if PLAY was just answered.
+    ///
+    /// # Errors
+    /// When the connection failed.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        out: &Arc<TcpOut>,
+        fanouts: &Arc<Fanouts>,
+        recorder: &Recorder,
+        over: &Arc<Notify>,
+    ) -> io::Result<()> {
+        let State::Starting(at) = self.state else {
+            return Ok(());
+        };
+        self.state = State::Playing;
+        if let Some(slot) = &self.slot {
+            slot.delivery().resume_at(at);
+        } else {
+            let tcp = matches!(self.ways.iter().flatten().next(), Some(TrackWay::Tcp(..)));
+            let (output, transport) = if tcp {
+                (Output::RtspTcp, Transport::Tcp)
+            } else {
+                (Output::RtspUdp, Transport::Udp)
+            };
+            let way = match &self.udp {
+                Some(udp) if !tcp => Way::udp(Arc::clone(udp), &self.ways),
+                _ => Way::tcp(Arc::clone(out), &self.ways),
+            };
+            let (recorder, viewer, path) = (recorder.clone(), self.viewer.take(), self.path.clone());
+            let begin = Box::new(move || recorder.begin(viewer, &path, Protocol::Rtsp, transport));
+            let delivery = Delivery::new(Arc::clone(&self.stream), way, at, now, begin);
+            let slot = Slot::new(delivery, output, Arc::clone(over));
+            fanouts.add(&self.stream, Arc::clone(&slot));
+            self.slot = Some(slot);
+        }
+        self.catch_up(now, fanouts)
+    }
+    /// Sends what the ring has, now that there is room; back to the fan-out when all is sent.
+    ///
+    /// # Errors
+    /// When the connection failed.
+    pub(super) fn catch_up(&self, now: Instant, fanouts: &Fanouts) -> io::Result<()> {
+        let (State::Playing, Some(slot)) = (&self.state, &self.slot) else {
+            return Ok(());
+        };
+        let mut delivery = slot.delivery();
+        if delivery.pump(now, u64::MAX, &[])? == Pumped::CaughtUp {
+            slot.set_idle(false);
+            // A burst may have come after the look into the ring, when the shard still passed us over.
+            if delivery.pump(now, u64::MAX, &[])? == Pumped::Full {
+                slot.set_idle(true);
+            }
+        }
+        fanouts.count(slot.output, delivery.take_tally());
+        Ok(())
+    }
+    pub(super) fn pause(&mut self) {
+        self.state = State::Silent;
+        if let Some(slot) = &self.slot {
+            let delivery = slot.delivery();
+            slot.set_idle(true);
+            delivery.pause();
+        }
+    }
+    pub(super) fn drop_track(&mut self, track: TrackId) {
+        self.close_route(usize::from(track.0));
+        self.ways
+            .get_mut(usize::from(track.0))
+            .into_iter()
+            .for_each(|way| *way = None);
+        if let Some(slot) = &self.slot {
+            slot.delivery().drop_track(track);
+        }
+    }
+    /// Whether anything shows that the reader is there, since `since`: RTCP by UDP, or a TCP socket that
+    /// takes what we send.
+    pub(super) fn lives(&self, since: Instant) -> bool {
+        self.last_seen().is_some_and(|at| at > since)
+    }
+    /// The session ended because nothing was heard of its reader: it counts up to the last sign of life.
+    pub(super) fn end_as_last_seen(&self) {
+        if let (Some(slot), Some(at)) = (&self.slot, self.last_seen()) {
+            slot.delivery().end_at(at);
+        }
+    }
+    fn last_seen(&self) -> Option<Instant> {
+        match &self.udp {
+            Some(_) => self.heard.last(),
+            None => self.slot.as_ref().map(|slot| slot.delivery().progress()),
+        }
+    }
+    /// When a full socket last took something; `None` if it is not full or not ours.
+    pub(super) fn stuck_since(&self) -> Option<Instant> {
+        Some(self.slot.as_ref()?.delivery().progress())
+    }
+    /// Says good-bye if the stream has ended; true if so.
+    pub(super) fn bye_if_ended(&self) -> bool {
+        let ended = self.stream.watch().borrow().ended;
+        if ended && let Some(slot) = &self.slot {
+            slot.delivery().bye();
+        }
+        ended
+    }
+    fn close_route(&self, n: usize) {
+        if let (Some(Some(TrackWay::Udp(rtp, rtcp))), Some(udp)) = (self.ways.get(n), &self.udp) {
+            udp.close_route(rtp, rtcp);
+        }
+    }
+}
+
+impl Drop for Play {
+    fn drop(&mut self) {
+        (0..self.ways.len()).for_each(|n| self.close_route(n));
+        if let Some(slot) = &self.slot {
+            slot.set_idle(true);
+            slot.leave();
+            slot.delivery().end();
+        }
+    }
+}

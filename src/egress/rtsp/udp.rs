@@ -1,0 +1,232 @@
+//! The shared pair of UDP sockets: RTP on an even port, RTCP on the next, for all readers and publishers of
+//! a listener.
+//!
+//! Datagrams find their session by the address they come from, and nothing keeps that address longer than
+//! the session lives. Datagrams of strangers are counted and dropped.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::RwLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use socket2::Domain;
+use socket2::Protocol;
+use socket2::Socket;
+use socket2::Type;
+use tokio::net::UdpSocket;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock::SharedClock;
+use crate::base::tasks::Tasks;
+use crate::egress::rtsp::record::Recording;
+use crate::egress::rtsp::segments;
+use crate::hub::burst::Burst;
+use crate::media::TrackId;
+use crate::telemetry::Metrics;
+use crate::telemetry::Reason;
+
+const NOT_POISONED: &str = "no panic happens while the lock is held";
+/// Asked of the kernel: a keyframe at once from many publishers must fit.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Asked of the kernel: a keyframe at once to many readers must fit.
+const SEND_BUFFER: usize = 4 << 20;
+/// Attempts to find a free even port with a free odd one behind it.
+const PORT_TRIES: u32 = 200;
+/// Datagrams taken in one go before what they brought is published.
+const BATCH: usize = 64;
+
+/// Whom a datagram belongs to.
+#[derive(Clone)]
+pub(super) enum Route {
+    /// A reader: what it sends only says that it lives.
+    Reader(Arc<Heard>),
+    /// A publisher's track.
+    Publisher(Arc<Mutex<Recording>>, TrackId),
+}
+
+/// When something was last heard of a reader.
+pub(super) struct Heard {
+    since: Instant,
+    /// Milliseconds after `since`, at the earliest 1; 0 for never.
+    at: AtomicU64,
+}
+
+impl Heard {
+    pub(super) fn new(now: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            since: now,
+            at: AtomicU64::new(0),
+        })
+    }
+    fn now(&self, now: Instant) {
+        let ms = now.saturating_duration_since(self.since).as_millis().max(1);
+        self.at
+            .store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+    /// The moment, if there was one.
+    pub(super) fn last(&self) -> Option<Instant> {
+        match self.at.load(Ordering::Relaxed) {
+            0 => None,
+            ms => Some(self.since + Duration::from_millis(ms)),
+        }
+    }
+}
+
+type Routes = RwLock<HashMap<SocketAddr, Route>>;
+
+/// Two sockets and who uses them.
+pub(super) struct UdpPair {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    rtp_routes: Routes,
+    rtcp_routes: Routes,
+    ports: (u16, u16),
+    /// Whether the kernel cuts datagrams for us (UDP_SEGMENT); false after it refused once.
+    segmenting: AtomicBool,
+}
+
+impl UdpPair {
+    /// Binds both sockets; `(0, 0)` lets the system choose an even port and the odd one behind it.
+    ///
+    /// # Errors
+    /// When the ports are taken.
+    pub(super) fn bind(ip: IpAddr, ports: (u16, u16)) -> io::Result<Self> {
+        let (rtp, rtcp) = if ports.0 == 0 {
+            bind_any_pair(ip)?
+        } else {
+            (
+                bind_one(SocketAddr::new(ip, ports.0))?,
+                bind_one(SocketAddr::new(ip, ports.1))?,
+            )
+        };
+        let ports = (rtp.local_addr()?.port(), rtcp.local_addr()?.port());
+        Ok(Self {
+            rtp,
+            rtcp,
+            rtp_routes: Routes::default(),
+            rtcp_routes: Routes::default(),
+            ports,
+            segmenting: AtomicBool::new(cfg!(target_os = "linux")),
+        })
+    }
+    /// Our RTP and RTCP ports.
+    pub(super) fn ports(&self) -> (u16, u16) {
+        self.ports
+    }
+    /// Our RTP address, to be told to the operator.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.rtp.local_addr()
+    }
+    /// Listens for a session's datagrams. False if another session has one of these ports.
+    pub(super) fn open_route(&self, rtp: SocketAddr, rtcp: SocketAddr, route: &Route) -> bool {
+        let mut rtp_routes = self.rtp_routes.write().expect(NOT_POISONED);
+        let mut rtcp_routes = self.rtcp_routes.write().expect(NOT_POISONED);
+        if rtp_routes.contains_key(&rtp) || rtcp_routes.contains_key(&rtcp) {
+            return false;
+        }
+        rtp_routes.insert(rtp, route.clone());
+        rtcp_routes.insert(rtcp, route.clone());
+        true
+    }
+    /// Forgets a session's addresses.
+    pub(super) fn close_route(&self, rtp: &SocketAddr, rtcp: &SocketAddr) {
+        self.rtp_routes.write().expect(NOT_POISONED).remove(rtp);
+        self.rtcp_routes.write().expect(NOT_POISONED).remove(rtcp);
+    }
+    /// Sends a burst of RTP to one reader, with as few system calls as the kernel allows. Returns how many
+    /// packets it had no room for.
+    pub(super) fn send_rtp(&self, burst: &Burst, to: SocketAddr) -> u64 {
+        segments::send(&self.rtp, &self.segmenting, burst, to)
+    }
+    /// Sends one RTCP packet to one reader. Returns how many the kernel had no room for.
+    pub(super) fn send_rtcp(&self, packet: &[u8], to: SocketAddr) -> u64 {
+        segments::send_one(&self.rtcp, packet, to)
+    }
+    /// Starts listening.
+    pub(super) fn start(self: &Arc<Self>, tasks: &Tasks, clock: &SharedClock, metrics: &Arc<Metrics>) {
+        for rtcp in [false, true] {
+            let (pair, clock, metrics) = (Arc::clone(self), clock.clone(), Arc::clone(metrics));
+            tasks.spawn("rtp-in", move |stop| async move {
+                pair.listen(rtcp, &clock, &metrics, stop).await
+            });
+        }
+    }
+
+    async fn listen(&self, rtcp: bool, clock: &SharedClock, metrics: &Metrics, stop: CancellationToken) {
+        let (socket, routes) = if rtcp {
+            (&self.rtcp, &self.rtcp_routes)
+        } else {
+            (&self.rtp, &self.rtp_routes)
+        };
+        let mut buffer = vec![0; 65_536];
+        loop {
+            tokio::select! {
+                ready = socket.readable() => if ready.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+            let mut written: Vec<Arc<Mutex<Recording>>> = Vec::new();
+            for _ in 0..BATCH {
+                // Errors other than "nothing there" tell of a reader that has gone (ICMP): its session ends
+                // by its own rules.
+                let Ok((length, from)) = socket.try_recv_from(&mut buffer) else {
+                    break;
+                };
+                let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                let route = routes.read().expect(NOT_POISONED).get(&from).cloned();
+                match route {
+                    Some(Route::Reader(heard)) => heard.now(clock.now()),
+                    Some(Route::Publisher(recording, track)) => {
+                        recording
+                            .lock()
+                            .expect(NOT_POISONED)
+                            .packet(track, rtcp, &buffer[..length]);
+                        if !written.iter().any(|r| Arc::ptr_eq(r, &recording)) {
+                            written.push(recording);
+                        }
+                    }
+                    None => metrics.lose(Reason::BadInput, 1),
+                }
+            }
+            for recording in written {
+                recording.lock().expect(NOT_POISONED).flush();
+            }
+        }
+    }
+}
+
+fn bind_any_pair(ip: IpAddr) -> io::Result<(UdpSocket, UdpSocket)> {
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..PORT_TRIES {
+        let first = bind_one(SocketAddr::new(ip, 0))?;
+        let port = first.local_addr()?.port();
+        if port % 2 != 0 || port == u16::MAX {
+            continue;
+        }
+        match bind_one(SocketAddr::new(ip, port + 1)) {
+            Ok(second) => return Ok((first, second)),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+fn bind_one(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // The kernel gives what its limits allow; less is not an error.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    UdpSocket::from_std(socket.into())
+}

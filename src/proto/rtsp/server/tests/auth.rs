@@ -1,0 +1,204 @@
+//! Listeners that want credentials.
+
+use md5::Digest;
+use md5::Md5;
+use sha2::Sha256;
+
+use super::*;
+use crate::proto::rtsp::server::Event;
+
+const URL: &str = "rtsp://h/cam";
+const NONCE: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+
+fn hex<D: Digest>(text: &str) -> String {
+    D::digest(text.as_bytes())
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
+}
+
+/// What a client computes from a challenge.
+fn digest<D: Digest>(method: &str, uri: &str, password: &str, nonce: &str) -> String {
+    let ha1 = hex::<D>(&format!("user:Louver:{password}"));
+    let ha2 = hex::<D>(&format!("{method}:{uri}"));
+    let response = hex::<D>(&format!("{ha1}:{nonce}:{ha2}"));
+    format!(
+        "Authorization: Digest username=\"user\", realm=\"Louver\", nonce=\"{nonce}\", uri=\"{uri}\", \
+         response=\"{response}\""
+    )
+}
+
+fn describe(authorization: &str) -> String {
+    format!("DESCRIBE {URL} RTSP/1.0\nCSeq: 2\n{authorization}")
+}
+
+const BASIC: &str = "Authorization: Basic dXNlcjpwYXNz";
+
+#[test]
+fn options_and_keepalives_need_no_credentials() {
+    let mut peer = Peer::guarded();
+    for method in ["OPTIONS", "GET_PARAMETER", "SET_PARAMETER"] {
+        assert_eq!(
+            peer.reply(&format!("{method} {URL} RTSP/1.0\nCSeq: 1")).status,
+            200
+        );
+    }
+}
+
+#[test]
+fn the_first_request_is_told_at_once_what_is_needed_however_often() {
+    let mut peer = Peer::guarded();
+    for method in [
+        "DESCRIBE", "ANNOUNCE", "SETUP", "PLAY", "PAUSE", "RECORD", "TEARDOWN",
+    ] {
+        let reply = peer.reply(&format!(
+            "{method} {URL} RTSP/1.0\nCSeq: 1\nTransport: RTP/AVP/TCP"
+        ));
+        assert_eq!((reply.status, reply.get("CSeq")), (401, Some("1")), "{method}");
+        let sha256 = format!("Digest realm=\"Louver\", nonce=\"{NONCE}\", algorithm=SHA-256");
+        let md5 = format!("Digest realm=\"Louver\", nonce=\"{NONCE}\"");
+        let challenges = ["Basic realm=\"Louver\"", &sha256, &md5];
+        assert_eq!(reply.all("WWW-Authenticate"), challenges, "{method}");
+    }
+    peer.ask(&describe(BASIC));
+}
+
+#[test]
+fn a_client_with_basic_or_digest_gets_through_the_whole_dialogue() {
+    type Says = fn(&str, &str) -> String;
+    let basic: Says = |_, _| BASIC.into();
+    let md5: Says = |method, uri| digest::<Md5>(method, uri, "pass", NONCE);
+    let sha256: Says = |method, uri| digest::<Sha256>(method, uri, "pass", NONCE) + ", algorithm=SHA-256";
+    for says in [basic, md5, sha256] {
+        let mut peer = Peer::guarded();
+        assert!(matches!(
+            peer.ask(&describe(&says("DESCRIBE", URL))),
+            Ask::Describe(_)
+        ));
+        peer.answer(Answer::Describe {
+            sdp: "m=video\r\n".into(),
+        });
+        let setup = "rtsp://h/cam/trackID=0";
+        peer.set_up(&format!(
+            "SETUP {setup} RTSP/1.0\nCSeq: 3\nTransport: RTP/AVP/TCP;interleaved=0-1\n{}",
+            says("SETUP", setup)
+        ));
+        peer.play(&format!(
+            "PLAY {URL}/ RTSP/1.0\nCSeq: 4\n{}",
+            says("PLAY", "rtsp://h/cam/")
+        ));
+        let end = format!(
+            "TEARDOWN {URL}/ RTSP/1.0\nCSeq: 5\n{}",
+            says("TEARDOWN", "rtsp://h/elsewhere")
+        );
+        assert_eq!(
+            peer.say(&end).len(),
+            2,
+            "what a session's requests hash does not matter"
+        );
+    }
+}
+
+#[test]
+fn a_publisher_needs_credentials_too() {
+    let mut peer = Peer::guarded();
+    let announce = |authorization: &str| {
+        format!("ANNOUNCE {URL} RTSP/1.0\nCSeq: 2\nContent-Length: 3\n{authorization}\n\nv=0")
+    };
+    // The empty line in the middle ends the header; what follows is the body.
+    assert_eq!(reply_alone(peer.say(&announce("X: y"))).status, 401);
+    assert!(matches!(peer.ask(&announce(BASIC)), Ask::Announce(..)));
+}
+
+#[test]
+fn wrong_credentials_wait_and_end_the_connection() {
+    let md5 = digest::<Md5>("DESCRIBE", URL, "wrong", NONCE);
+    for wrong in [
+        "Authorization: Basic dXNlcjp4",
+        "Authorization: Basic",
+        md5.as_str(),
+    ] {
+        let mut peer = Peer::guarded();
+        let out = peer.say(&describe(wrong));
+        assert_eq!(
+            out,
+            [Output::Event(Event::Unauthorized { path: "cam".into() })],
+            "{wrong}"
+        );
+        assert_eq!(peer.sleeps(), Duration::from_secs(2));
+        assert_eq!(peer.say(&describe(BASIC)), [], "nobody listens meanwhile");
+        assert_eq!(peer.wait(Duration::from_millis(1999)), []);
+        let out = peer.wait(Duration::from_millis(1));
+        let [Output::Send(reply), Output::Close] = &out[..] else {
+            panic!("{out:?}")
+        };
+        assert_eq!(Reply::read(reply).status, 401);
+        assert_eq!(peer.say(&describe(BASIC)), [Output::Close]);
+    }
+}
+
+#[test]
+fn wrong_credentials_in_a_url_are_wrong_and_right_ones_are_enough_for_any_method() {
+    let mut peer = Peer::guarded();
+    let out = peer.say("DESCRIBE rtsp://user:no@h/cam RTSP/1.0\nCSeq: 1");
+    assert_eq!(out, [Output::Event(Event::Unauthorized { path: "cam".into() })]);
+    let mut peer = Peer::guarded();
+    let Ask::Describe(target) = peer.ask("DESCRIBE rtsp://user:pass@h/cam RTSP/1.0\nCSeq: 1") else {
+        panic!()
+    };
+    assert_eq!(target.path, "cam");
+    let reply = peer.answer(Answer::Describe { sdp: String::new() });
+    assert_eq!(reply.get("Content-Base"), Some("rtsp://h/cam/"));
+}
+
+#[test]
+fn wrong_credentials_within_a_session_are_wrong_too() {
+    let mut peer = Peer::guarded();
+    peer.set_up(&format!(
+        "SETUP {URL}/trackID=0 RTSP/1.0\nCSeq: 1\nTransport: RTP/AVP/TCP\n{BASIC}"
+    ));
+    let out = peer.say(&format!(
+        "PLAY {URL} RTSP/1.0\nCSeq: 2\nAuthorization: Basic dXNlcjp4"
+    ));
+    assert_eq!(out, [Output::Event(Event::Unauthorized { path: "cam".into() })]);
+}
+
+#[test]
+fn a_session_that_was_set_up_with_credentials_needs_no_more() {
+    let mut peer = Peer::guarded();
+    peer.set_up(&format!(
+        "SETUP {URL}/trackID=0 RTSP/1.0\nCSeq: 1\nTransport: RTP/AVP/TCP\n{BASIC}"
+    ));
+    assert_eq!(peer.play(&format!("PLAY {URL} RTSP/1.0\nCSeq: 2")).status, 200);
+    let setup = format!("SETUP {URL}/trackID=1 RTSP/1.0\nCSeq: 3\nTransport: RTP/AVP/TCP");
+    assert_eq!(peer.reply(&setup).status, 401, "another track does");
+}
+
+#[test]
+fn the_nonce_of_an_earlier_connection_is_stale_and_no_crime() {
+    let mut peer = Peer::guarded();
+    let reply = peer.reply(&describe(&digest::<Md5>("DESCRIBE", URL, "pass", "of-yesterday")));
+    assert_eq!(reply.status, 401);
+    let last = reply.all("WWW-Authenticate")[2].to_owned();
+    assert_eq!(
+        last,
+        format!("Digest realm=\"Louver\", nonce=\"{NONCE}\", stale=TRUE")
+    );
+    peer.ask(&describe(&digest::<Md5>("DESCRIBE", URL, "pass", NONCE)));
+}
+
+#[test]
+fn an_open_listener_does_not_look_at_credentials() {
+    let mut peer = Peer::open();
+    peer.ask(&describe("Authorization: Basic dXNlcjp4"));
+}
+
+#[test]
+fn outputs_show_no_credentials_in_debug() {
+    let mut peer = Peer::guarded();
+    let ask = peer.ask("DESCRIBE rtsp://user:pass@h/cam?token=hush RTSP/1.0\nCSeq: 1\nUser-Agent: Lynx");
+    let shown = format!("{ask:?}");
+    for secret in ["user", "pass", "hush", "Lynx"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
