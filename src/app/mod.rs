@@ -27,6 +27,7 @@ use crate::cli::welcome::Welcome;
 use crate::cli::welcome::lan_addresses;
 use crate::config::Config;
 use crate::config::credentials::Credentials;
+use crate::config::credentials::CredentialsError;
 use crate::config::credentials::REALM;
 use crate::egress::rtsp;
 use crate::hub;
@@ -69,6 +70,8 @@ pub enum AppError {
     Listen(#[from] listen::ListenError),
     #[error(transparent)]
     Store(#[from] analytics::StoreError),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     #[error("time zone `{0}` is unknown to this system")]
     TimeZone(String),
     #[error("signals cannot be received")]
@@ -147,6 +150,9 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         users: None,
         options: web_options(&start.config, &bound),
     };
+    if let Some(credentials) = &start.credentials {
+        credentials.keep(&start.data_dir)?;
+    }
     listeners.serve(&groups.serving, rtsp, web);
     welcome(&start, &bound, fallback);
 
