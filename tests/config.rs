@@ -4,6 +4,7 @@
 //! them, and git shows what moved.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::process::Output;
@@ -257,6 +258,41 @@ fn bad_usage_ends_with_2_on_stderr_alone() {
             "{words:?}: {out:?}"
         );
     }
+}
+
+/// Whoever repairs the cause and starts again must be shown a password.
+#[test]
+fn a_start_that_fails_leaves_no_password_that_nobody_saw() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "[auth]\nrequired = \"always\"\n[rtsp]\nlisten = \"127.0.0.1:0\"\nudp_ports = []\n\
+         [http]\nlisten = \"{}\"\n[data]\ndir = \"data\"\n[paths.x]\nsource = \"publish:\"\n",
+        taken.local_addr().unwrap()
+    );
+    let file = dir.path().join("louver.toml");
+    fs::write(&file, text).unwrap();
+    let out = louver(&["--config", path(&file)]);
+    assert_eq!(status(&out), 1, "{out:?}");
+    let text = String::from_utf8_lossy(&out.stderr);
+    assert!(
+        text.contains("[http] listen") && !text.contains("password"),
+        "{text}"
+    );
+    assert!(dir.path().join("data").is_dir());
+    assert!(!dir.path().join("data/credentials.toml").exists());
+}
+
+#[test]
+fn without_data_stats_say_where_they_would_come_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = louver(&["stats", "--json", "--data-dir", path(dir.path())]);
+    assert_eq!(status(&out), 1, "{out:?}");
+    assert!(out.stdout.is_empty(), "{out:?}");
+    assert!(
+        String::from_utf8_lossy(&out.stderr).contains("--data-dir"),
+        "{out:?}"
+    );
 }
 
 #[test]
