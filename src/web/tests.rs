@@ -522,6 +522,31 @@ async fn who_opts_out_sees_pictures_and_is_not_counted() {
 }
 
 #[tokio::test]
+async fn statistics_tell_of_who_watched_and_of_nobody_who_opted_out_or_took_a_snapshot() {
+    let served = Served::start().await;
+    let path = served.camera("cam");
+    let mut viewer = Client::watch(&served, "cam", "?token=canary\nUser-Agent: canary\r\n").await;
+    let mut hidden = Client::watch(&served, "cam", "?stats=off").await;
+    path.pictures().publish(picture(64, 100));
+    tokio::join!(viewer.part(), hidden.part());
+    served.get("/live/cam/snapshot.jpg").await;
+    served.recorder.flushed().await;
+
+    let answer = served.get("/api/v1/stats?path=cam").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let stats = answer.json();
+    assert_eq!((&stats["sessions"], &stats["viewer_days"]), (&1.into(), &1.into()), "{stats}");
+    assert_eq!(stats["live"]["by_path"][0], serde_json::json!({ "path": "cam", "sessions": 1 }));
+    assert_eq!(stats["by_protocol"][0]["protocol"], "mjpeg");
+    assert_eq!(stats["by_country"], serde_json::json!([]));
+    assert_eq!(served.get("/api/v1/stats?path=other").await.json()["sessions"], 0);
+    for target in ["/api/v1/stats", "/api/v1/paths", "/metrics"] {
+        let text = served.get(target).await;
+        assert!(!text.text().contains("canary") && !text.text().contains("127.0.0.1"), "{target}");
+    }
+}
+
+#[tokio::test]
 async fn asking_for_the_head_makes_no_demand() {
     let served = Served::start().await;
     let path = served.camera("cam");
