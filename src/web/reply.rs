@@ -21,7 +21,7 @@ pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// What every answer carries: only our own scripts, styles and pictures, and no other site may show them.
-const SECURITY: [(HeaderName, &str); 5] = [
+const SECURITY: [(HeaderName, &str); 4] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -31,10 +31,6 @@ const SECURITY: [(HeaderName, &str); 5] = [
     (header::REFERRER_POLICY, "no-referrer"),
     (
         HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    ),
-    (
-        HeaderName::from_static("cross-origin-opener-policy"),
         "same-origin",
     ),
 ];

@@ -194,12 +194,8 @@ impl Site {
         let host = host::host(&asked.uri, &asked.headers);
         let host = host.as_deref().unwrap_or("localhost");
         let port = self.ctx.options.rtsp_port;
-        let paths = self.ctx.hub.snapshot();
-        let items = paths
-            .iter()
-            .map(|path| api::PathJson::new(path, port, host))
-            .collect();
-        api::json(StatusCode::OK, &api::ListJson::whole(items))
+        let paths = api::PathsJson::new(&self.ctx.hub.snapshot(), port, host);
+        api::json(StatusCode::OK, &paths)
     }
 
     async fn stats(&self, asked: &Parts) -> Result<Response<Body>, Problem> {

@@ -535,14 +535,24 @@ async fn statistics_tell_of_who_watched_and_of_nobody_who_opted_out_or_took_a_sn
     let answer = served.get("/api/v1/stats?path=cam").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let stats = answer.json();
-    assert_eq!((&stats["sessions"], &stats["viewer_days"]), (&1.into(), &1.into()), "{stats}");
-    assert_eq!(stats["live"]["by_path"][0], serde_json::json!({ "path": "cam", "sessions": 1 }));
+    assert_eq!(
+        (&stats["sessions"], &stats["viewer_days"]),
+        (&1.into(), &1.into()),
+        "{stats}"
+    );
+    assert_eq!(
+        stats["live"]["by_path"][0],
+        serde_json::json!({ "path": "cam", "sessions": 1 })
+    );
     assert_eq!(stats["by_protocol"][0]["protocol"], "mjpeg");
     assert_eq!(stats["by_country"], serde_json::json!([]));
     assert_eq!(served.get("/api/v1/stats?path=other").await.json()["sessions"], 0);
     for target in ["/api/v1/stats", "/api/v1/paths", "/metrics"] {
         let text = served.get(target).await;
-        assert!(!text.text().contains("canary") && !text.text().contains("127.0.0.1"), "{target}");
+        assert!(
+            !text.text().contains("canary") && !text.text().contains("127.0.0.1"),
+            "{target}"
+        );
     }
 }
 

@@ -74,9 +74,30 @@ impl<T> ListJson<T> {
     }
 }
 
-/// One path of `/api/v1/paths`.
+/// `/api/v1/paths`.
 #[derive(Serialize)]
-pub struct PathJson {
+pub struct PathsJson {
+    #[serde(flatten)]
+    list: ListJson<PathJson>,
+    /// What paths are published and played under: `rtsp://HOST:PORT/`.
+    rtsp: Option<String>,
+}
+
+impl PathsJson {
+    /// `host` is the name by which the asker calls us; it is part of URLs, so it must be checked already.
+    pub(super) fn new(paths: &[PathSnapshot], rtsp_port: Option<u16>, host: &str) -> Self {
+        let rtsp = rtsp_port.map(|port| format!("rtsp://{host}:{port}/"));
+        let items = paths.iter().map(|path| PathJson::new(path, rtsp.as_deref()));
+        Self {
+            list: ListJson::whole(items.collect()),
+            rtsp,
+        }
+    }
+}
+
+/// One path of [`PathsJson`].
+#[derive(Serialize)]
+struct PathJson {
     path: String,
     /// `ready`, `waiting`, `offline`.
     state: &'static str,
@@ -111,8 +132,7 @@ struct UrlsJson {
 }
 
 impl PathJson {
-    /// `host` is the name by which the asker calls us; it is part of a URL, so it must be checked already.
-    pub(super) fn new(path: &PathSnapshot, rtsp_port: Option<u16>, host: &str) -> Self {
+    fn new(path: &PathSnapshot, rtsp: Option<&str>) -> Self {
         let name = &path.name;
         Self {
             path: name.to_string(),
@@ -131,7 +151,7 @@ impl PathJson {
             bytes_in: path.bytes_in,
             last_error: path.last_error.clone(),
             urls: UrlsJson {
-                rtsp: rtsp_port.map(|port| format!("rtsp://{host}:{port}/{name}")),
+                rtsp: rtsp.map(|rtsp| format!("{rtsp}{name}")),
                 page: format!("/live/{name}/"),
                 mjpeg: format!("/live/{name}/stream.mjpeg"),
                 snapshot: format!("/live/{name}/snapshot.jpg"),

@@ -126,11 +126,12 @@ fn a_list_of_paths_has_all_keys() {
         last_error: None,
         ..path.clone()
     };
-    let items = vec![
-        PathJson::new(&path, Some(8554), "cam.example"),
-        PathJson::new(&idle, None, "localhost"),
-    ];
-    golden("paths.json", &ListJson::whole(items));
+    golden(
+        "paths.json",
+        &PathsJson::new(&[path, idle.clone()], Some(8554), "cam.example"),
+    );
+    let without_rtsp = serde_json::to_value(PathsJson::new(&[idle], None, "localhost")).unwrap();
+    assert_eq!(without_rtsp["items"][0]["urls"]["rtsp"], Value::Null);
 }
 
 #[test]

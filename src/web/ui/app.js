@@ -44,19 +44,22 @@ const WORDS = {
   hourRange: (from, to) => `${from} to ${to}`,
   hourBar: (when, n) => `${when}: ${n}`,
   hourSummary: (n, busiest) => `Sessions of the last ${n} hours; the busiest is ${busiest}`,
+  noHour: (k) => `No hour had ${k} viewers or more.`,
   fewer: (k) => `<${k}`,
-  fewerLong: (k) => `fewer than ${k}`,
+  fewerViewers: (k) => `<${k} viewers`,
+  hidden: "–",
+  fewerLong: (k) => `fewer than ${k} viewers: not shown`,
   protocols: { rtsp: "RTSP", mjpeg: "MJPEG", hls: "HLS", webrtc: "WebRTC", mp4: "MP4", ts: "MPEG-TS" },
   statsNote: (from, k) => `Since ${from}. Numbers of fewer than ${k} viewers are not shown one by one. ` +
     "A viewer-day is one viewer on one calendar day; viewers cannot be linked from day to day.",
   noStats: "Nobody has watched in this period.",
-  hours: (h, m) => (m ? `${h} h ${m} min` : `${h} h`),
+  hours: (h, m) => (m && h < 100 ? `${h} h ${m} min` : `${h} h`),
   minutes: (m, s) => (s ? `${m} min ${s} s` : `${m} min`),
   seconds: (s) => `${s} s`,
 };
 
 const PATHS_EVERY_MS = 2000;
-const STATS_EVERY_MS = 10000;
+const STATS_EVERY_MS = { day: 10000, week: 30000, month: 60000 }; // long answers are asked for less often
 // A browser opens 6 connections to a server; these many previews leave room for the rest of the page.
 const MOVING_PREVIEWS = 4;
 const STILLS_EVERY_MS = 5000;
@@ -258,14 +261,13 @@ async function copy(text) {
   return done;
 }
 
-function showPaths(items) {
+function showPaths({ items, rtsp }) {
   const mine = only ? items.filter((i) => i.path.toLowerCase() === only.toLowerCase()) : items;
   const empty = byId("paths-empty");
   empty.hidden = mine.length > 0;
   if (only) setText(empty, WORDS.noSuchPath(only));
-  else if (!empty.firstChild) {
-    const rtsp = `rtsp://${location.hostname}:8554/mystream`;
-    empty.append(WORDS.noPaths, el("code", null, WORDS.noPathsExample(rtsp)));
+  else if (rtsp && !empty.firstChild) {
+    empty.append(WORDS.noPaths, el("code", null, WORDS.noPathsExample(`${rtsp}mystream`)));
   }
   for (const [path, card] of cards) {
     if (!mine.some((i) => i.path === path)) { card.remove(); cards.delete(path); }
@@ -291,7 +293,7 @@ const PERIOD_HOURS = { day: 24, week: 7 * 24, month: 31 * 24 };
 const number = new Intl.NumberFormat();
 const dayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const hourFormat = new Intl.DateTimeFormat(undefined, {
-  weekday: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
+  month: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
 });
 
 function duration(seconds) {
@@ -301,19 +303,14 @@ function duration(seconds) {
   return WORDS.hours(Math.floor(s / 3600), Math.floor(s / 60) % 60);
 }
 
-/** A number as text, or "<5" for one that is withheld. */
-function shown(value, k, format = (n) => number.format(n)) {
-  return value === null || value === undefined ? WORDS.fewer(k) : format(value);
-}
-
 function showStats(stats) {
   byId("stats").hidden = false;
   const k = stats.k;
   const tiles = [
-    [WORDS.sessions, shown(stats.sessions, k)],
-    [WORDS.viewerDays, shown(stats.viewer_days, k)],
-    [WORDS.watchTime, shown(stats.watch_seconds, k, duration)],
-    [WORDS.peak, shown(stats.peak_concurrent, k)],
+    [WORDS.sessions, number.format(stats.sessions)],
+    [WORDS.viewerDays, number.format(stats.viewer_days)],
+    [WORDS.watchTime, duration(stats.watch_seconds)],
+    [WORDS.peak, number.format(stats.peak_concurrent)],
   ];
   byId("tiles").replaceChildren(...tiles.map(([name, value]) =>
     el("div", null, el("dt", null, name), el("dd", null, value))));
@@ -334,10 +331,14 @@ function showStats(stats) {
 
 function table(caption, first, key, rows, k, columns) {
   if (!rows || rows.length === 0) return null;
-  const cell = (row, [, field, format]) => {
-    const hidden = row[field] === null || row[field] === undefined;
-    return el("td", hidden ? { class: "few", title: WORDS.fewerLong(k) } : null, shown(row[field], k, format));
+  // The threshold is about viewers: that there are fewer than 5 says nothing of sessions or hours.
+  const few = (field) => {
+    if (columns.length === 1) return WORDS.fewerViewers(k);
+    return field === "viewer_days" ? WORDS.fewer(k) : WORDS.hidden;
   };
+  const cell = (row, [, field, format = number.format]) => (row.below_k
+    ? el("td", { class: "few", title: WORDS.fewerLong(k) }, few(field))
+    : el("td", null, format(row[field])));
   const name = (row) => (key === "protocol" ? WORDS.protocols[row[key]] ?? row[key] : row[key]);
   return el("div", { class: columns.length > 1 ? "panel wide" : "panel" }, el("table", null,
     el("caption", null, caption),
@@ -362,7 +363,7 @@ function hourChart(stats) {
   for (let n = first; n <= last; n++) {
     const h = known.get(n);
     const when = hourFormat.format(new Date(n * hour));
-    const few = h && (h.sessions === null || h.sessions === undefined);
+    const few = h?.below_k;
     const size = !h ? 0 : few ? 6 : Math.max(2, (h.sessions / top) * height);
     if (h && !few && (!busiest || h.sessions > busiest.sessions)) busiest = { when, sessions: h.sessions };
     if (size) {
@@ -372,10 +373,12 @@ function hourChart(stats) {
       }, el("title", null, WORDS.hourBar(when, few ? WORDS.fewerLong(stats.k) : number.format(h.sessions)))));
     }
   }
-  const summary = WORDS.hourSummary(count, busiest ? WORDS.hourBar(busiest.when, number.format(busiest.sessions)) : "-");
   const range = WORDS.hourRange(hourFormat.format(new Date(first * hour)), hourFormat.format(new Date((last + 1) * hour)));
+  const caption = el("figcaption", null, WORDS.byHour, " ", el("span", null, range));
+  if (!busiest) return [caption, el("p", { class: "small" }, WORDS.noHour(stats.k))];
+  const summary = WORDS.hourSummary(count, WORDS.hourBar(busiest.when, number.format(busiest.sessions)));
   return [
-    el("figcaption", null, WORDS.byHour, " ", el("span", null, range)),
+    caption,
     el("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": summary },
       el("line", { class: "base", x1: 0, x2: width, y1: height, y2: height, "vector-effect": "non-scaling-stroke" }),
       ...bars),
@@ -393,8 +396,7 @@ async function ask(path) {
 
 async function refreshPaths() {
   try {
-    const { items } = await ask("/api/v1/paths");
-    showPaths(items);
+    showPaths(await ask("/api/v1/paths"));
     byId("banner").hidden = true;
   } catch {
     setText(byId("banner"), WORDS.gone);
@@ -402,7 +404,12 @@ async function refreshPaths() {
   }
 }
 
+let statsTimer = 0;
+
 async function refreshStats() {
+  clearTimeout(statsTimer);
+  statsTimer = setTimeout(refreshStats, STATS_EVERY_MS[period]);
+  if (document.hidden) return;
   const since = new Date(Date.now() - PERIOD_HOURS[period] * 3600e3).toISOString();
   const query = new URLSearchParams({ since });
   if (only) query.set("path", only);
@@ -436,7 +443,6 @@ function start() {
   }
   refresh();
   setInterval(() => { if (!document.hidden) refreshPaths(); }, PATHS_EVERY_MS);
-  setInterval(() => { if (!document.hidden) refreshStats(); }, STATS_EVERY_MS);
 }
 
 start();
