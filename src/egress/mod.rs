@@ -3,4 +3,3 @@
 
 pub mod pictures;
 pub mod rtsp;
-pub mod ts;

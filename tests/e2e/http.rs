@@ -76,7 +76,7 @@ pub fn request(from: IpAddr, to: SocketAddr, method: &str, path: &str, headers: 
 pub struct Stream {
     pub status: u16,
     pub headers: Vec<(String, String)>,
-    pub body: BufReader<Box<dyn Read>>,
+    pub body: BufReader<Box<dyn Read + Send>>,
 }
 
 impl Stream {
@@ -96,7 +96,7 @@ impl Stream {
             .nth(1)
             .and_then(|s| s.parse().ok())
             .expect(&first);
-        let body: Box<dyn Read> = if find(&headers, "transfer-encoding") == Some("chunked") {
+        let body: Box<dyn Read + Send> = if find(&headers, "transfer-encoding") == Some("chunked") {
             Box::new(Chunked {
                 input,
                 left: 0,

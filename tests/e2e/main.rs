@@ -21,3 +21,10 @@ mod relay; // the program under test
 mod rtsp; // a small RTSP reader that chooses its source address
 
 // The tests.
+mod privacy; // a viewer made of canaries
+mod publish_read; // the matrix of publishers and readers
+mod seeds; // the commands people asked with
+mod shutdown; // signals, taken ports, power cuts
+mod stats; // a scripted audience
+mod vlc; // stock VLC: sound, case, passwords
+mod web; // pages, pictures, API

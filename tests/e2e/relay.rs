@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -18,8 +19,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::canary;
 use crate::canary::Canary;
 use crate::http;
 
@@ -37,6 +41,8 @@ pub struct Options {
     pub config: String,
     /// Log filter; `info` when empty.
     pub log: String,
+    /// `Authorization` of the test's own questions to the API.
+    authorization: Option<String>,
     /// Listeners to wait for; `rtsp` and `http` when empty.
     pub listeners: Vec<&'static str>,
 }
@@ -59,6 +65,11 @@ impl Options {
     }
     pub fn config(mut self, lines: &str) -> Self {
         writeln!(self.config, "{lines}").unwrap();
+        self
+    }
+    /// How the test itself gets in where credentials are asked for.
+    pub fn login(mut self, user: &str, password: &str) -> Self {
+        self.authorization = Some(basic(user, password));
         self
     }
     pub fn log(mut self, filter: &str) -> Self {
@@ -187,9 +198,22 @@ impl Relay {
     pub fn expect_no_trace_of(&mut self, canary: Canary) {
         self.canaries.push(canary);
     }
+    /// The test's own credentials from now on.
+    pub fn login_as(&mut self, user: &str, password: &str) {
+        self.options.authorization = Some(basic(user, password));
+    }
+    fn get(&self, path: &str) -> http::Answer {
+        let authorization = self
+            .options
+            .authorization
+            .as_deref()
+            .map(|a| ("Authorization", a));
+        let to = (Ipv4Addr::LOCALHOST, self.addr("http").port()).into();
+        http::request(http::LOCAL, to, "GET", path, authorization.as_slice())
+    }
     /// An answer of the API, as JSON.
     pub fn api(&self, path: &str) -> Value {
-        let answer = http::get(self.addr("http"), path);
+        let answer = self.get(path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         serde_json::from_slice(&answer.body).unwrap_or_else(|e| panic!("{path}: {e}: {}", answer.text()))
     }
@@ -254,11 +278,24 @@ impl Relay {
             assert!(status.success(), "louver ended with {status}\n{}", self.log());
         }
         seen.extend(self.left_behind());
-        let found = crate::canary::scan(&self.canaries, &seen);
-        assert!(found.is_empty(), "traces of viewers:\n{}", found.join("\n"));
+        self.assert_no_canary(&seen);
         let log = self.log();
         assert!(!log.contains("panicked at"), "a task panicked:\n{log}");
         log
+    }
+    /// Searches the log and all files as they are now.
+    #[track_caller]
+    pub fn assert_no_trace(&self) {
+        self.assert_no_canary(&self.left_behind());
+    }
+    #[track_caller]
+    fn assert_no_canary(&self, seen: &[(String, Vec<u8>)]) {
+        let found = canary::scan(&self.canaries, seen);
+        assert!(found.is_empty(), "traces of viewers:\n{}", found.join("\n"));
+    }
+    /// Starts the log anew: what was told to the administrator on purpose is not searched.
+    pub fn forget_log(&self) {
+        std::fs::write(self.log_file(), "").unwrap();
     }
     /// What the running program tells to whoever asks.
     fn answers(&self) -> Vec<(String, Vec<u8>)> {
@@ -298,6 +335,10 @@ impl Drop for Relay {
             eprintln!("--- log of the relay\n{}", self.log());
         }
     }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
 /// Sends a signal to one process.

@@ -66,19 +66,14 @@ impl Conn {
     /// Sends a request and waits for its answer, counting the packets that come before.
     #[track_caller]
     pub fn request(&mut self, method: &str, url: &str, headers: &[(&str, &str)]) -> Reply {
-        self.send(method, url, headers);
-        let until = Instant::now() + DEADLINE;
-        loop {
-            self.skip_packets();
-            if let Some(reply) = self.take_reply() {
-                if let Some(id) = reply.header("session") {
-                    self.session = Some(id.split(';').next().unwrap_or_default().to_owned());
-                }
-                return reply;
-            }
-            assert!(self.fill(), "{method}: the relay closed the connection");
-            assert!(Instant::now() < until, "{method}: no answer");
-        }
+        self.request_with(method, url, headers, "")
+    }
+    /// The same with a body.
+    #[track_caller]
+    pub fn request_with(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        self.send(method, url, headers, body);
+        self.reply()
+            .unwrap_or_else(|| panic!("{method}: the relay closed the connection"))
     }
     /// The same, and the answer must be 200.
     #[track_caller]
@@ -87,7 +82,12 @@ impl Conn {
         assert_eq!(reply.status, 200, "{method} {url}");
         reply
     }
-    fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)]) {
+    /// For requests that the relay may take as a reason to close: `None` then.
+    pub fn try_request(&mut self, method: &str, url: &str, headers: &[(&str, &str)]) -> Option<Reply> {
+        self.send(method, url, headers, "");
+        self.reply()
+    }
+    fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) {
         self.cseq += 1;
         let mut text = format!("{method} {url} RTSP/1.0\r\nCSeq: {}\r\n", self.cseq);
         if let Some(id) = &self.session {
@@ -97,7 +97,29 @@ impl Conn {
         for (name, value) in own.chain(headers.iter().copied()) {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        self.stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
+        if !body.is_empty() {
+            text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        self.stream
+            .write_all(format!("{text}\r\n{body}").as_bytes())
+            .unwrap();
+    }
+    #[track_caller]
+    fn reply(&mut self) -> Option<Reply> {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            self.skip_packets();
+            if let Some(reply) = self.take_reply() {
+                if let Some(id) = reply.header("session") {
+                    self.session = Some(id.split(';').next().unwrap_or_default().to_owned());
+                }
+                return Some(reply);
+            }
+            if !self.fill() {
+                return None;
+            }
+            assert!(Instant::now() < until, "no answer");
+        }
     }
     /// Waits a moment for more bytes; false when the relay closed.
     fn fill(&mut self) -> bool {

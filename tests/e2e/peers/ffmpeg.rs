@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 use crate::clips::Clip;
 use crate::peers::Peer;
 use crate::peers::Transport;
+use crate::peers::output;
 
 /// ffmpeg, silent unless something is wrong.
 pub fn ffmpeg() -> Command {
@@ -56,11 +57,11 @@ pub fn reading(input: &[&str], output: &[&str], out: impl AsRef<OsStr>) -> Peer 
     Peer::spawn("ffmpeg, reading", &mut cmd)
 }
 
-/// Checksums of ffmpeg's framemd5 format.
+/// Checksums of ffmpeg's framemd5 format: `stream, dts, pts, duration, size, checksum`, then those of side data.
 pub fn parse(framemd5: &str) -> Vec<String> {
     let lines = framemd5.lines().filter(|l| !l.starts_with('#'));
     lines
-        .filter_map(|l| Some(l.rsplit(',').next()?.trim().to_owned()))
+        .filter_map(|l| Some(l.split(',').nth(5)?.trim().to_owned()))
         .collect()
 }
 
@@ -94,4 +95,16 @@ pub fn probe(bytes: &[u8], entries: &str) -> String {
         .output()
         .expect("ffprobe is installed");
     String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+/// A picture as red, green and blue bytes.
+#[track_caller]
+pub fn pixels(picture: &[u8]) -> Vec<u8> {
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), picture).unwrap();
+    let mut cmd = ffmpeg();
+    cmd.arg("-i")
+        .arg(file.path())
+        .args(["-pix_fmt", "rgb24", "-f", "rawvideo", "-"]);
+    output("ffmpeg, decoding a picture", &mut cmd)
 }
