@@ -27,6 +27,8 @@ const KNOWN: &[&str] = &[
     "Dequeued v4l2 buffer contains corrupted data",
     "EOI missing, emulating",
     "ioctl(VIDIOC_DQBUF)",
+    "ioctl(VIDIOC_QBUF)",
+    "Some buffers are still owned by the caller on close",
     "Estimating duration from bitrate",
 ];
 

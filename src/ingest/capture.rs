@@ -60,6 +60,7 @@ pub(crate) fn run(context: &Context, device: Option<String>, ask: &Ask, stop: &C
         notice: Notice::Waiting,
         notice_due: context.clock.now(),
         back_off: BackOff::default(),
+        said: String::new(),
         quirks: Quirks::default(),
         stop,
     };
@@ -77,7 +78,8 @@ pub(crate) fn run(context: &Context, device: Option<String>, ask: &Ask, stop: &C
         };
         tracing::warn!(path = %context.name, "Capture of {name} ended: {error}.");
         context.metrics.lose(Reason::Device, 1);
-        context.path.report(PathState::Waiting, Some(error));
+        context.path.report(PathState::Waiting, Some(error.clone()));
+        capture.said = error;
         if context.clock.now().saturating_duration_since(began) > WORKED {
             capture.back_off = BackOff::default();
         }
@@ -105,6 +107,8 @@ struct Capture<'a> {
     notice: Notice,
     notice_due: Instant,
     back_off: BackOff,
+    /// The error that was logged last.
+    said: String,
     quirks: Quirks,
     stop: &'a CancellationToken,
 }
@@ -114,6 +118,7 @@ impl Capture<'_> {
     fn wait_for_camera(&mut self) -> Option<Opened> {
         let (give, take) = mpsc::sync_channel(1);
         let (context, wanted, ask) = (self.context.clone(), self.wanted.clone(), self.ask);
+        let said = std::mem::take(&mut self.said);
         // A camera that opens and then fails must not be opened without end and pause.
         let first_wait = match self.wanted {
             Wanted::Same(..) => self.back_off.next(random()),
@@ -121,7 +126,7 @@ impl Capture<'_> {
         };
         let opener = move |stop: CancellationToken| {
             nap(first_wait, &stop);
-            open_at_last(&context, &wanted, &ask, &give, &stop);
+            open_at_last(&context, &wanted, &ask, said, &give, &stop);
         };
         if let Err(e) = self.context.tasks.spawn_thread("camera opener", opener) {
             tracing::error!("No thread for opening the camera: {e}.");
@@ -216,16 +221,17 @@ impl Capture<'_> {
     }
 }
 
-/// Finds and opens the camera, however long it takes, and hands it over.
+/// Finds and opens the camera, however long it takes, and hands it over. `said` is the error that was logged
+/// last.
 fn open_at_last(
     context: &Context,
     wanted: &Wanted,
     ask: &Ask,
+    mut said: String,
     give: &mpsc::SyncSender<Opened>,
     stop: &CancellationToken,
 ) {
     let mut back_off = BackOff::default();
-    let mut last_said = String::new();
     while !stop.is_cancelled() {
         match finder::open(wanted, ask, stop) {
             Ok(opened) => {
@@ -234,11 +240,11 @@ fn open_at_last(
             }
             Err(e) => {
                 let text = e.to_string();
-                if text != last_said {
+                if text != said {
                     tracing::warn!(path = %context.name, "{text}.");
                 }
                 context.path.report(PathState::Waiting, Some(text.clone()));
-                last_said = text;
+                said = text;
             }
         }
         nap(back_off.next(random()), stop);

@@ -102,8 +102,9 @@ impl Feed {
         sets: Vec<Bytes>,
         encoder: Option<Encoder>,
     ) -> Result<Self, FeedError> {
+        // Before anybody can see the stream: nobody else shall make its pictures.
+        context.path.pictures().set_made_by_source(true);
         let publisher = context.hub.publish(&context.name, description(&sets))?;
-        publisher.path().pictures().set_made_by_source(true);
         let demand = publisher.path().demand();
         Ok(Self {
             options,

@@ -257,7 +257,10 @@ mod tests {
         let same_plug = camera("/dev/video3", "HD Camera", "", "usb-1");
         let devices = [other_plug.clone(), same_plug];
         assert_eq!(again(&devices, &was).unwrap().node, "/dev/video3");
-        assert_eq!(again(&[other_plug.clone()], &was).unwrap().node, "/dev/video0");
+        assert_eq!(
+            again(std::slice::from_ref(&other_plug), &was).unwrap().node,
+            "/dev/video0"
+        );
         let third = camera("/dev/video5", "HD Camera", "", "usb-3");
         assert!(
             again(&[other_plug, third], &was).is_none(),

@@ -31,6 +31,7 @@ use crate::telemetry::Metrics;
 
 pub use error::CameraError;
 pub use source::Ask;
+pub use source::Format;
 pub use source::Size;
 pub use source::Source;
 pub use source::SourceError;

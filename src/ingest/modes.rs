@@ -12,6 +12,7 @@ use crate::av::device::Coding;
 use crate::av::device::FrameRate;
 use crate::av::device::Mode;
 use crate::ingest::source::Ask;
+use crate::ingest::source::Format;
 use crate::ingest::source::Size;
 
 /// What is wanted of a camera of which nothing is asked.
@@ -42,17 +43,12 @@ pub(crate) fn choose(modes: &[Mode], ask: &Ask) -> Result<Plan, String> {
     if usable.is_empty() {
         return Err("no mode with pictures that can be read".to_owned());
     }
+    let formatted: Vec<&Mode> = usable.iter().filter(|m| is_of(m, ask.format)).copied().collect();
     let found = match ask.size {
-        Some(size) => of_size(&usable, size, ask.fps),
-        None => of_default_size(&usable, ask.fps),
+        Some(size) => of_size(&formatted, size, ask.fps),
+        None => of_default_size(&formatted, ask.fps),
     };
-    let mode = found.ok_or_else(|| {
-        let fps = ask
-            .fps
-            .map_or(String::new(), |f| format!(" at {f} frames per second"));
-        let size = ask.size.map_or("a mode".to_owned(), |s| s.to_string());
-        format!("not {size}{fps}; it has {}", describe(&usable))
-    })?;
+    let mode = found.ok_or_else(|| format!("{}; it has {}", refusal(ask), describe(&usable)))?;
     let size = Size {
         width: mode.width,
         height: mode.height,
@@ -64,6 +60,22 @@ pub(crate) fn choose(modes: &[Mode], ask: &Ask) -> Result<Plan, String> {
             .fps
             .map_or(mode.rate.fps(), |f| f64::from(f).min(mode.rate.fps())),
     })
+}
+
+/// What is asked and cannot be, as in `not 640x480 at 60 frames per second in mjpeg`.
+fn refusal(ask: &Ask) -> String {
+    let mut text = "not ".to_owned();
+    match ask.size {
+        Some(size) => text.push_str(&size.to_string()),
+        None => text.push_str("a mode"),
+    }
+    if let Some(fps) = ask.fps {
+        let _ = write!(text, " at {fps} frames per second");
+    }
+    if let Some(format) = ask.format {
+        let _ = write!(text, " in {format}");
+    }
+    text
 }
 
 /// What to try, in this order, on systems that do not tell modes. `None` takes what the camera runs in.
@@ -83,19 +95,21 @@ pub(crate) fn guesses(ask: &Ask) -> Vec<Option<Plan>> {
             fps: f64::from(fps),
         })
     };
-    if cfg!(target_os = "macos") {
-        return vec![
-            plan(Coding::Raw("nv12"), "nv12"),
-            plan(Coding::Raw("uyvy422"), "uyvy422"),
-            None,
-        ];
-    }
-    vec![
-        plan(Coding::Jpeg, "mjpeg"),
-        plan(Coding::Raw("yuyv422"), "yuyv422"),
-        plan(Coding::Raw("nv12"), "nv12"),
-        None,
-    ]
+    let known = [
+        (Coding::Jpeg, "mjpeg"),
+        (Coding::Raw("nv12"), "nv12"),
+        (Coding::Raw("yuyv422"), "yuyv422"),
+        (Coding::Raw("uyvy422"), "uyvy422"),
+        (Coding::H264, "h264"),
+    ];
+    let asked = known.into_iter().filter_map(|(coding, name)| plan(coding, name));
+    let asked = asked.filter(|p| match ask.format {
+        None => {
+            p.mode.coding != Coding::H264 && !(p.mode.coding == Coding::Jpeg && cfg!(target_os = "macos"))
+        }
+        some => is_of(&p.mode, some),
+    });
+    asked.map(Some).chain([None]).collect()
 }
 
 /// The asked size itself, else the smallest larger one of the same shape, to be scaled down.
@@ -144,6 +158,16 @@ fn best<'a>(modes: impl Iterator<Item = &'a Mode>, fps: Option<u32>) -> Option<&
         let speed = if enough { millihertz } else { u64::MAX - millihertz };
         (Reverse(enough), speed, cost(&m.coding))
     })
+}
+
+/// Whether a mode is coded as asked, or nothing is asked.
+fn is_of(mode: &Mode, format: Option<Format>) -> bool {
+    match format {
+        None => true,
+        Some(Format::H264) => mode.coding == Coding::H264,
+        Some(Format::Mjpeg) => mode.coding == Coding::Jpeg,
+        Some(Format::Raw) => matches!(mode.coding, Coding::Raw(_)),
+    }
 }
 
 /// Whether a mode gives the asked rate, or any when none is asked.
@@ -244,7 +268,7 @@ mod tests {
         Ask {
             size: size.map(|(width, height)| Size { width, height }),
             fps,
-            bitrate: None,
+            ..Ask::default()
         }
     }
 
@@ -266,6 +290,24 @@ mod tests {
         ] {
             assert_eq!(chosen(&laptop(), size, fps), expected, "{size:?} {fps:?}");
         }
+    }
+
+    #[test]
+    fn an_asked_format_is_kept_to() {
+        let asked = |format, size| Ask {
+            format: Some(format),
+            ..ask(size, None)
+        };
+        let vga = Some((640, 480));
+        let mjpeg = choose(&laptop(), &asked(Format::Mjpeg, vga)).unwrap();
+        assert_eq!(mjpeg.mode.to_string(), "MJPG 640x480 at 30");
+        let raw = choose(&laptop(), &asked(Format::Raw, None)).unwrap();
+        assert_eq!(raw.mode.to_string(), "YUYV 640x480 at 30", "720p raw stutters");
+        let none = choose(&laptop(), &asked(Format::H264, vga)).unwrap_err();
+        assert!(
+            none.starts_with("not 640x480 in h264; it has MJPG 1280x720 (30)"),
+            "{none}"
+        );
     }
 
     #[test]

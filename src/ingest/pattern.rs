@@ -11,6 +11,8 @@ use crate::av::encode;
 use crate::av::frame::Frame;
 use crate::av::input::Input;
 use crate::av::options::Opening;
+use crate::base::time::MediaTime;
+use crate::base::time::Rate;
 use crate::hub::PathState;
 use crate::ingest::Context;
 use crate::ingest::draw;

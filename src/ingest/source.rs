@@ -5,7 +5,7 @@ use std::fmt;
 /// The codings of addresses that are understood.
 const KINDS: &str = "`webcam:`, `webcam:DEVICE`, `pattern:` and `publish:`";
 /// What may follow a `?`.
-const KEYS: &[&str] = &["size", "fps", "bitrate"];
+const KEYS: &[&str] = &["size", "fps", "format", "bitrate"];
 const MIN_SIDE: u32 = 32;
 const MAX_WIDTH: u32 = 7680;
 const MAX_HEIGHT: u32 = 4320;
@@ -30,8 +30,36 @@ pub struct Ask {
     pub size: Option<Size>,
     /// Frames per second.
     pub fps: Option<u32>,
+    /// How the camera is to code its pictures.
+    pub format: Option<Format>,
     /// Of the H.264 stream, bits per second.
     pub bitrate: Option<u32>,
+}
+
+/// How a camera is asked to code its pictures.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Format {
+    Mjpeg,
+    Raw,
+    H264,
+}
+
+impl Format {
+    const ALL: [Self; 3] = [Self::Mjpeg, Self::Raw, Self::H264];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Mjpeg => "mjpeg",
+            Self::Raw => "raw",
+            Self::H264 => "h264",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Where the pictures of a path come from.
@@ -64,7 +92,10 @@ pub enum SourceError {
     PatternHasNoDevice,
     #[error("the device's name holds a control character")]
     BadDevice,
-    #[error("`{0}` is not known here; there are `size`, `fps` and `bitrate`, as in `?size=1280x720&fps=30`")]
+    #[error(
+        "`{0}` is not known here; there are `size`, `fps`, `format` and `bitrate`, as in \
+         `?size=1280x720&fps=30`"
+    )]
     UnknownKey(String),
     #[error("`{0}` is there twice")]
     TwiceKey(&'static str),
@@ -75,6 +106,10 @@ pub enum SourceError {
     BadSize(String),
     #[error("fps `{0}` is not a whole number from 1 to {MAX_FPS}, as in `fps=30`")]
     BadFps(String),
+    #[error("format `{0}` is not `mjpeg`, `raw` or `h264`, as in `format=mjpeg`")]
+    BadFormat(String),
+    #[error("`pattern:` has no `format`; that is for cameras")]
+    PatternHasNoFormat,
     #[error("bitrate `{0}` is not 50k to 50M bits per second, as in `bitrate=2M` or `bitrate=800k`")]
     BadBitrate(String),
 }
@@ -130,6 +165,7 @@ fn webcam(rest: &str) -> Result<Source, SourceError> {
 fn pattern(rest: &str) -> Result<Source, SourceError> {
     let (device, ask) = split(rest)?;
     match device.trim() {
+        "" if ask.format.is_some() => Err(SourceError::PatternHasNoFormat),
         "" => Ok(Source::Pattern { ask }),
         _ => Err(SourceError::PatternHasNoDevice),
     }
@@ -161,6 +197,7 @@ fn ask(query: &str) -> Result<Ask, SourceError> {
         let twice = match key {
             "size" => ask.size.replace(size(value)?).is_some(),
             "fps" => ask.fps.replace(fps(value)?).is_some(),
+            "format" => ask.format.replace(format(value)?).is_some(),
             _ => ask.bitrate.replace(bitrate(value)?).is_some(),
         };
         if twice {
@@ -184,6 +221,13 @@ fn fps(value: &str) -> Result<u32, SourceError> {
         Ok(fps @ 1..=MAX_FPS) => Ok(fps),
         _ => Err(SourceError::BadFps(shown(value))),
     }
+}
+
+fn format(value: &str) -> Result<Format, SourceError> {
+    let found = Format::ALL
+        .into_iter()
+        .find(|f| f.as_str().eq_ignore_ascii_case(value));
+    found.ok_or_else(|| SourceError::BadFormat(shown(value)))
 }
 
 fn bitrate(value: &str) -> Result<u32, SourceError> {
@@ -213,6 +257,7 @@ fn query(ask: &Ask) -> String {
     let mut pairs = Vec::new();
     pairs.extend(ask.size.map(|s| format!("size={s}")));
     pairs.extend(ask.fps.map(|f| format!("fps={f}")));
+    pairs.extend(ask.format.map(|f| format!("format={f}")));
     pairs.extend(ask.bitrate.map(|b| format!("bitrate={b}")));
     match pairs.is_empty() {
         true => String::new(),
@@ -249,7 +294,7 @@ mod tests {
         let ask = Ask {
             size: Some(VGA),
             fps: Some(15),
-            bitrate: None,
+            ..Ask::default()
         };
         assert_eq!(
             Source::parse("pattern:?size=640x480&fps=15"),
@@ -272,7 +317,8 @@ mod tests {
         let text = |source| Source::parse(source).unwrap_err().to_string();
         assert_eq!(
             text("webcam:?sise=1x1"),
-            "`sise` is not known here; there are `size`, `fps` and `bitrate`, as in `?size=1280x720&fps=30`"
+            "`sise` is not known here; there are `size`, `fps`, `format` and `bitrate`, as in \
+             `?size=1280x720&fps=30`"
         );
         assert!(text("webcam:?size=1280").starts_with("size `1280` is not WIDTHxHEIGHT"));
         assert!(text("webcam:?size=0x0").contains("32x32 to 7680x4320"));
@@ -280,6 +326,8 @@ mod tests {
         assert!(text("pattern:?fps=29.97").starts_with("fps `29.97`"));
         assert!(text("pattern:?bitrate=fast").contains("50k to 50M"));
         assert!(text("pattern:?bitrate=NaN").contains("50k to 50M"));
+        assert!(text("webcam:?format=yuv").starts_with("format `yuv` is not `mjpeg`"));
+        assert!(text("pattern:?format=raw").contains("for cameras"));
         assert!(text("pattern:?fps=1&fps=2").contains("twice"));
         assert!(text("pattern:/dev/video0").contains("pattern:?size=640x360&fps=15"));
         assert!(text("publish:now").contains("publisher chooses"));
@@ -305,7 +353,7 @@ mod tests {
     fn labels_read_back_to_the_same_source() {
         for text in [
             "webcam:",
-            "webcam:/dev/video0?size=640x480&fps=30&bitrate=2000000",
+            "webcam:/dev/video0?size=640x480&fps=30&format=mjpeg&bitrate=2000000",
             "pattern:?fps=15",
             "pattern:",
             "publish:",
