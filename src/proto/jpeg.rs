@@ -14,10 +14,9 @@ use crate::proto::jpeg_tables::LUMA_QUANTIZERS;
 mod marker {
     pub(super) const TEM: u8 = 0x01;
     pub(super) const SOF0: u8 = 0xc0;
+    pub(super) const SOF1: u8 = 0xc1;
     pub(super) const SOF15: u8 = 0xcf;
     pub(super) const DHT: u8 = 0xc4;
-    pub(super) const JPG: u8 = 0xc8;
-    pub(super) const DAC: u8 = 0xcc;
     pub(super) const RST0: u8 = 0xd0;
     pub(super) const RST7: u8 = 0xd7;
     pub(super) const SOI: u8 = 0xd8;
@@ -100,10 +99,9 @@ impl<'a> Image<'a> {
                     let interval = body.first_chunk().ok_or(JpegError::Broken("restart interval"))?;
                     reader.restart_interval = u16::from_be_bytes(*interval);
                 }
-                marker::DHT => check_huffman(body)?,
                 marker::SOF0 => reader.frame = Some(read_frame(body)?),
-                marker::DAC | marker::JPG => return Err(JpegError::NotBaseline(marker & 0x0f)),
-                marker::SOF0..=marker::SOF15 => return Err(JpegError::NotBaseline(marker & 0x0f)),
+                marker::DHT => check_huffman(body)?,
+                marker::SOF1..=marker::SOF15 => return Err(JpegError::NotBaseline(marker & 0x0f)),
                 marker::SOS => return reader.scan(body, segments.rest()),
                 _ => {}
             }

@@ -272,6 +272,20 @@ mod tests {
     }
 
     #[test]
+    fn quirk_gstreamer_repeats_parameter_sets_before_each_slice() {
+        let later = [0x65, 0x42, 0x21];
+        let nals: [&[u8]; 6] = [&SPS, &PPS, &IDR, &SPS, &PPS, &later];
+        let stream: Vec<_> = (0u16..)
+            .zip(nals)
+            .map(|(i, nal)| packet(i, 0, i == 5, nal))
+            .collect();
+        assert_eq!(
+            units(&h264(), &stream),
+            [unit(&h264(), 0, true, annexb(&[&SPS, &PPS, &IDR, &later]))]
+        );
+    }
+
+    #[test]
     fn a_recovery_point_is_a_keyframe_too() {
         let sei = [6, 6, 1, 0x80, 0x80];
         let got = units(&h264(), &[packet(1, 0, false, &sei), packet(2, 0, true, &SLICE)]);

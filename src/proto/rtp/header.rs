@@ -61,10 +61,11 @@ impl Header {
         let mut end = packet.len();
         if b0 & 0x20 != 0 {
             // The last byte counts itself, so 0 is wrong; FFmpeg and others let it pass, and so do we.
-            end -= usize::from(packet[end - 1]);
-            if end < start {
-                return Err(RtpError::Overrun("padding"));
-            }
+            let padding = packet[start..].last().map_or(usize::MAX, |n| usize::from(*n));
+            end = end
+                .checked_sub(padding)
+                .filter(|e| *e >= start)
+                .ok_or(RtpError::Overrun("padding"))?;
         }
         Ok(Self {
             marker: b1 & 0x80 != 0,
@@ -170,8 +171,15 @@ mod tests {
         packet[0] = 0x90;
         assert_eq!(Header::parse(&packet), Err(RtpError::Overrun("header extension")));
         packet[0] = 0xa0;
-        packet[11] = 1;
-        assert_eq!(Header::parse(&packet), Err(RtpError::Overrun("padding")));
+        assert_eq!(
+            Header::parse(&packet),
+            Err(RtpError::Overrun("padding")),
+            "there is no byte to count it"
+        );
+        for (padding, fits) in [(1, true), (2, false), (255, false)] {
+            let padded = [&packet[..], &[padding]].concat();
+            assert_eq!(Header::parse(&padded).is_ok(), fits, "{padding}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@
 
 mod aac;
 mod depacketizer;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 mod h264;
 mod h265;
 mod header;
@@ -18,6 +20,8 @@ mod nals;
 mod order;
 mod packetizer;
 mod pictures;
+#[cfg(test)]
+mod real;
 pub mod rtcp;
 mod simple;
 #[cfg(test)]

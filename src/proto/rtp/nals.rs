@@ -121,8 +121,12 @@ impl NalAssembly {
         let nal = &self.unit[start + START_CODE.len()..];
         match (self.role)(nal) {
             Role::ParameterSet { kind, id } => {
-                self.sets.keep(kind, id, nal);
-                if !self.present.contains(&kind) {
+                let known = self.sets.keep(kind, id, nal) == Kept::Already;
+                if known && self.has_picture {
+                    // GStreamer repeats them before each slice, but between slices they would end the picture
+                    // (H.264 section 7.4.1.2.3).
+                    self.unit.truncate(start);
+                } else if !self.present.contains(&kind) {
                     self.present.push(kind);
                 }
             }
@@ -168,6 +172,13 @@ const MAX_SETS: usize = 32;
 /// Larger sets are not kept.
 const MAX_SET_BYTES: usize = 8 * 1024;
 
+/// Whether a parameter set was known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kept {
+    Already,
+    New,
+}
+
 /// The newest parameter set of each kind and number, in the order VPS, SPS, PPS.
 #[derive(Clone, Debug, Default)]
 struct ParameterSets {
@@ -177,19 +188,18 @@ struct ParameterSets {
 impl ParameterSets {
     /// Keeps `nal`, in place of the one of the same type and number. The types must rise from VPS to PPS, and
     /// they do in both standards.
-    fn keep(&mut self, nal_type: u8, id: u32, nal: &[u8]) {
-        if nal.len() > MAX_SET_BYTES {
-            return;
-        }
+    fn keep(&mut self, nal_type: u8, id: u32, nal: &[u8]) -> Kept {
         match self
             .sets
             .binary_search_by_key(&(nal_type, id), |&(t, i, _)| (t, i))
         {
-            Ok(at) if self.sets[at].2 == nal => {}
+            Ok(at) if self.sets[at].2 == nal => return Kept::Already,
+            _ if nal.len() > MAX_SET_BYTES => {}
             Ok(at) => self.sets[at].2 = nal.to_vec(),
             Err(at) if self.sets.len() < MAX_SETS => self.sets.insert(at, (nal_type, id, nal.to_vec())),
             Err(_) => {}
         }
+        Kept::New
     }
 
     /// Puts all sets in front of `unit`, in Annex B form, unless it has every type of them: `present`.
