@@ -40,14 +40,14 @@ has_package() { # MANAGER PACKAGE
 	esac
 }
 
+can_be_root() { ((EUID == 0)) || command -v sudo >/dev/null; }
+
 # Runs a command as root.
 as_root() {
 	if ((EUID == 0)); then
 		"$@"
-	elif command -v sudo >/dev/null; then
-		sudo "$@"
 	else
-		die "this needs root and there is no sudo; run as root: $*"
+		sudo "$@"
 	fi
 }
 
@@ -60,14 +60,15 @@ install_packages() { # WHY MANAGER PACKAGE...
 	done
 	((${#missing[@]})) || return 0
 	say "$why. Installing with $manager: ${missing[*]}"
+	[[ $manager == brew ]] || can_be_root ||
+		die "that needs root, and there is no sudo; as root run: $manager install ${missing[*]}"
 	case $manager in
 	apt)
 		# The lists may be absent (container) or old: try, refresh, try again.
-		local install=(apt-get -q install -y --no-install-recommends "${missing[@]}")
-		export DEBIAN_FRONTEND=noninteractive
+		local install=(env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}")
 		apt-cache show "${missing[@]}" >/dev/null 2>&1 || as_root apt-get -q update || true
 		as_root "${install[@]}" || { as_root apt-get -q update && as_root "${install[@]}"; } ||
-			die "apt could not install them (its message is above); run yourself: ${install[*]}" ;;
+			die "apt could not install them (its message is above); run yourself: ${install[*]:2}" ;;
 	dnf)
 		as_root dnf -q install -y "${missing[@]}" ||
 			die "dnf could not install them (its message is above); run yourself: dnf install ${missing[*]}" ;;
@@ -123,6 +124,8 @@ need_rust() {
 		apt)
 			if apt-cache show rustup >/dev/null 2>&1; then
 				install_packages "Louver needs Rust $wanted" apt rustup
+			else
+				install_packages "Rust's installer is fetched with curl" apt curl ca-certificates
 			fi ;;
 		dnf)
 			install_packages "Louver needs Rust $wanted" dnf rustup
