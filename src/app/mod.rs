@@ -125,6 +125,8 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         clock.clone(),
         Arc::clone(&start.metrics),
     );
+    // What a former run left open is closed before anybody can ask.
+    recorder.flushed().await;
     let door = privacy::Options {
         time_zone,
         ..privacy::Options::default()

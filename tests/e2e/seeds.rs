@@ -1,6 +1,7 @@
 //! The command of the person who asked for this program, letter by letter (but for the port): it names no codec, so
 //! ffmpeg sends MPEG-4 part 2. And the same as MJPEG, which is what their camera gives: there ffmpeg must be told to
-//! use the standard Huffman tables, or it says that RFC 2435 wants them and sends no packet at all.
+//! use the standard Huffman tables, or it says that RFC 2435 wants them and sends no packet at all; and to repeat the
+//! quantization table, or its own reader refuses the packets.
 
 use std::process::Command;
 use std::thread;
@@ -39,10 +40,10 @@ fn a_stranger_publishes_mjpeg_and_ffmpeg_watches() {
     let relay = Relay::start(Options::publish());
     let port = relay.addr("rtsp").port();
     let publisher = stranger(&format!(
-        "-re -f lavfi -i testsrc2=s=320x240:r=30 -t 20 -c:v mjpeg -huffman default -f rtsp \
-         -rtsp_transport tcp rtsp://localhost:{port}/mystream"
+        "-re -f lavfi -i testsrc2=s=320x240:r=30 -t 20 -c:v mjpeg -huffman default \
+         -force_duplicated_matrix 1 -f rtsp -rtsp_transport tcp rtsp://localhost:{port}/mystream"
     ));
-    let sent = encoded(&["mjpeg", "-huffman", "default"]);
+    let sent = encoded(&["mjpeg", "-huffman", "default", "-force_duplicated_matrix", "1"]);
     relay.wait_for_state("mystream", "ready");
     let url = &relay.rtsp("mystream");
     thread::scope(|s| {
