@@ -34,7 +34,7 @@ pub enum CameraError {
     NoneAtAll,
     #[error("several cameras are called {wanted}; name one of {nodes}")]
     Ambiguous { wanted: String, nodes: String },
-    #[error("camera {node} does {modes}")]
+    #[error("camera {node} {modes}")]
     NoSuchMode { node: String, modes: String },
     #[error("camera {name} is unplugged; plug it in again and the stream goes on")]
     Unplugged { name: String },

@@ -41,7 +41,7 @@ pub(crate) struct Plan {
 pub(crate) fn choose(modes: &[Mode], ask: &Ask) -> Result<Plan, String> {
     let usable: Vec<&Mode> = modes.iter().filter(|m| m.coding != Coding::Other).collect();
     if usable.is_empty() {
-        return Err("no mode with pictures that can be read".to_owned());
+        return Err("has no mode whose pictures can be read".to_owned());
     }
     let formatted: Vec<&Mode> = usable.iter().filter(|m| is_of(m, ask.format)).copied().collect();
     let found = match ask.size {
@@ -62,12 +62,12 @@ pub(crate) fn choose(modes: &[Mode], ask: &Ask) -> Result<Plan, String> {
     })
 }
 
-/// What is asked and cannot be, as in `not 640x480 at 60 frames per second in mjpeg`.
+/// What is asked and cannot be, as in `cannot do 640x480 at 60 frames per second in mjpeg`.
 fn refusal(ask: &Ask) -> String {
-    let mut text = "not ".to_owned();
+    let mut text = "cannot do ".to_owned();
     match ask.size {
         Some(size) => text.push_str(&size.to_string()),
-        None => text.push_str("a mode"),
+        None => text.push_str("any size"),
     }
     if let Some(fps) = ask.fps {
         let _ = write!(text, " at {fps} frames per second");
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(raw.mode.to_string(), "YUYV 640x480 at 30", "720p raw stutters");
         let none = choose(&laptop(), &asked(Format::H264, vga)).unwrap_err();
         assert!(
-            none.starts_with("not 640x480 in h264; it has MJPG 1280x720 (30)"),
+            none.starts_with("cannot do 640x480 in h264; it has MJPG 1280x720 (30)"),
             "{none}"
         );
     }
@@ -337,17 +337,20 @@ mod tests {
     fn what_no_mode_gives_is_told_with_all_there_is() {
         let text = choose(&laptop(), &ask(Some((1920, 1080)), None)).unwrap_err();
         assert!(
-            text.starts_with("not 1920x1080; it has MJPG 1280x720 (30), 640x480 (30)"),
+            text.starts_with("cannot do 1920x1080; it has MJPG 1280x720 (30), 640x480 (30)"),
             "{text}"
         );
         assert!(text.contains("; YUYV 1280x720 (10), 640x480 (30)"), "{text}");
         let text = choose(&laptop(), &ask(Some((640, 480)), Some(60))).unwrap_err();
         assert!(
-            text.starts_with("not 640x480 at 60 frames per second; it has MJPG"),
+            text.starts_with("cannot do 640x480 at 60 frames per second; it has MJPG"),
             "{text}"
         );
         let text = choose(&laptop(), &ask(None, Some(60))).unwrap_err();
-        assert!(text.starts_with("not a mode at 60 frames per second"), "{text}");
+        assert!(
+            text.starts_with("cannot do any size at 60 frames per second"),
+            "{text}"
+        );
         assert!(choose(&[], &ask(None, None)).is_err());
     }
 

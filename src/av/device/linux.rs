@@ -72,6 +72,10 @@ fn device(node: &Path) -> Option<Device> {
         Ok(Err(e)) => device.refused = Some(e.raw_os_error().unwrap_or(0)),
         Err(_) => device.refused = Some(0),
     }
+    // Of a camera that may not be asked, the further nodes are metadata more often than pictures.
+    if device.refused.is_some() && sysfs(node, "index").is_some_and(|index| index != "0") {
+        return None;
+    }
     device.identity.name.clone_from(&device.name);
     if device.identity.bus.is_empty() {
         device.identity.bus = device.driver.clone();
