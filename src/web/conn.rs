@@ -23,11 +23,18 @@ use crate::telemetry::Reason;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES: u32 = 64 * 1024;
 
-/// Keeps the kernel from piling up pictures that a slow viewer has not been sent yet.
+/// A peer that is silent for so long is asked whether it is still there: one that waits for pictures which
+/// do not come would be missed by no write.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Keeps the kernel from piling up pictures that a slow viewer has not been sent yet, and finds out about
+/// peers that are gone.
 pub(super) fn keep_fresh(stream: &tokio::net::TcpStream) {
     let _ = stream.set_nodelay(true); // a speed-up; the answer is right without it
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(SILENCE));
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
 }
 
 /// A stream on which a write that makes no progress for `patience` fails.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -20,6 +21,7 @@ use crate::analytics::Protocol;
 use crate::analytics::Recorder;
 use crate::analytics::SessionHandle;
 use crate::analytics::Transport;
+use crate::base::clock::SharedClock;
 use crate::hub::Picture;
 use crate::hub::PictureReader;
 use crate::privacy::Viewer;
@@ -37,20 +39,12 @@ const BOUNDARY: &str = "\r\n--louver\r\n";
 /// Without a picture for so long, nobody is watching: the session's watch time stands still.
 const STILL: Duration = Duration::from_secs(5);
 
-/// Everything of one viewer of pictures.
+/// A viewer who takes pictures from a path.
 struct Feed {
     pictures: PictureReader,
-    /// Until the first picture is sent.
-    newcomer: Option<Newcomer>,
-    session: Option<SessionHandle>,
+    /// From the first picture on.
+    session: Option<Arc<SessionHandle>>,
     stop: CancellationToken,
-    metrics: Arc<Metrics>,
-}
-
-/// Who the session will be of; there is no session before the first picture.
-struct Newcomer {
-    recorder: Recorder,
-    viewer: Option<Viewer>,
 }
 
 impl Feed {
@@ -77,70 +71,80 @@ impl Feed {
         }
         picture
     }
+}
 
-    /// Counts a picture that is sent now; the first one begins the session.
-    fn count(&mut self, picture: &Picture) {
-        if let Some(Newcomer { recorder, viewer }) = self.newcomer.take() {
-            if viewer.is_some() {
-                self.pictures.count_as_viewer();
-            }
-            let path = self.pictures.path().name().as_str();
-            self.session = Some(recorder.begin(viewer, path, Protocol::Mjpeg, Transport::Tcp));
-        }
-        let skipped = self.pictures.take_skipped();
-        if skipped > 0 {
-            self.metrics.lose(Reason::ReaderLagged, skipped);
-        }
-        self.metrics.units_out.get_or_create(&MJPEG).inc();
-        self.metrics
-            .bytes_out
-            .get_or_create(&MJPEG)
-            .inc_by(picture.jpeg.len() as u64);
-    }
+type NextPicture = Pin<Box<dyn Future<Output = Option<(Feed, Arc<Picture>)>> + Send>>;
+
+/// Who the session will be of; there is no session before the first picture.
+pub(super) struct Newcomer {
+    pub(super) recorder: Recorder,
+    /// `None` for who opted out.
+    pub(super) viewer: Option<Viewer>,
+}
+
+/// The body: asks for a picture when hyper asks for bytes.
+pub(super) struct Stream {
+    /// `None` when the stream is over.
+    next: Option<NextPicture>,
+    /// What is left of the picture being sent: at most itself and the boundary.
+    parts: VecDeque<Bytes>,
+    newcomer: Option<Newcomer>,
+    session: Option<Arc<SessionHandle>>,
+    /// When the newest picture was given out.
+    sent: Instant,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
 }
 
 const MJPEG: ByOutput = ByOutput {
     output: Output::Mjpeg,
 };
 
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.metrics.readers.get_or_create(&MJPEG).dec();
-    }
-}
-
-type NextPicture = Pin<Box<dyn Future<Output = Option<(Feed, Arc<Picture>)>> + Send>>;
-
-/// The body: asks for a picture when hyper asks for bytes.
-pub(super) struct Stream {
-    /// `None` when the stream is over.
-    next: Option<NextPicture>,
-    /// What is left of the picture being sent: at most its header, itself and the boundary.
-    parts: VecDeque<Bytes>,
-}
-
 impl Stream {
     /// Begins a stream. The session begins with the first picture and ends when this is dropped.
     pub(super) fn new(
         pictures: PictureReader,
-        recorder: Recorder,
-        viewer: Option<Viewer>,
+        newcomer: Newcomer,
+        clock: SharedClock,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
         metrics.readers.get_or_create(&MJPEG).inc();
-        let newcomer = Some(Newcomer { recorder, viewer });
         let feed = Feed {
             pictures,
-            newcomer,
             session: None,
             stop,
-            metrics,
         };
         Self {
             next: Some(Box::pin(feed.next())),
             parts: VecDeque::from([Bytes::from_static(&BOUNDARY.as_bytes()[2..])]),
+            newcomer: Some(newcomer),
+            session: None,
+            sent: clock.now(),
+            clock,
+            metrics,
         }
+    }
+
+    /// Counts a picture that is sent now; the first one begins the session.
+    fn count(&mut self, feed: &mut Feed, picture: &Picture) {
+        if let Some(Newcomer { recorder, viewer }) = self.newcomer.take() {
+            if viewer.is_some() {
+                feed.pictures.count_as_viewer();
+            }
+            let path = feed.pictures.path().name().as_str();
+            let session = Arc::new(recorder.begin(viewer, path, Protocol::Mjpeg, Transport::Tcp));
+            feed.session = Some(Arc::clone(&session));
+            self.session = Some(session);
+        }
+        let skipped = feed.pictures.take_skipped();
+        if skipped > 0 {
+            self.metrics.lose(Reason::ReaderLagged, skipped);
+        }
+        self.metrics.units_out.get_or_create(&MJPEG).inc();
+        let bytes = picture.jpeg.len() as u64;
+        self.metrics.bytes_out.get_or_create(&MJPEG).inc_by(bytes);
+        self.sent = self.clock.now();
     }
 }
 
@@ -165,11 +169,22 @@ impl Body for Stream {
             self.next = None;
             return Poll::Ready(None);
         };
-        feed.count(&picture);
+        self.count(&mut feed, &picture);
         self.next = Some(Box::pin(feed.next()));
         self.parts.push_back(picture.jpeg.clone());
         self.parts.push_back(Bytes::from_static(BOUNDARY.as_bytes()));
         Poll::Ready(Some(Ok(Frame::data(part_header(&picture)))))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.metrics.readers.get_or_create(&MJPEG).dec();
+        self.next = None; // and with it the other handle of the session
+        let stuck = !self.parts.is_empty();
+        if stuck && let Some(session) = self.session.take().and_then(Arc::into_inner) {
+            session.end_at(self.sent); // nobody watched while the connection took nothing
+        }
     }
 }
 

@@ -163,10 +163,14 @@ impl Site {
     }
 
     fn mjpeg(&self, path: &Arc<Path>, asked: &Parts, peer: &PeerAddr) -> Response<Body> {
+        let newcomer = mjpeg::Newcomer {
+            recorder: self.ctx.recorder.clone(),
+            viewer: self.admit(asked, peer),
+        };
         let stream = mjpeg::Stream::new(
             self.subscribe(path),
-            self.ctx.recorder.clone(),
-            self.admit(asked, peer),
+            newcomer,
+            Arc::clone(&self.ctx.clock),
             Arc::clone(&self.ctx.metrics),
             self.tasks.stopped(),
         );
