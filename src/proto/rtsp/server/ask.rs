@@ -83,7 +83,9 @@ pub struct SetupRequest {
 }
 
 /// A question to the driver. It gives exactly one [`Answer`]; requests behind it wait for that.
-#[derive(Clone, PartialEq, Eq, Debug)]
+///
+/// `Debug` shows no SDP: the peer's address is in it.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Ask {
     /// Wants [`Answer::Describe`].
     Describe(Target),
@@ -99,6 +101,18 @@ pub enum Ask {
     Play { session: SessionId },
     /// Wants [`Answer::Recording`]. Comes again after [`Event::Paused`].
     Record { session: SessionId },
+}
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Describe(target) => write!(f, "Describe({target:?})"),
+            Self::Announce(target, sdp) => write!(f, "Announce({target:?}, {} bytes)", sdp.len()),
+            Self::Setup(request) => write!(f, "Setup({request:?})"),
+            Self::Play { session } => write!(f, "Play({session:?})"),
+            Self::Record { session } => write!(f, "Record({session:?})"),
+        }
+    }
 }
 
 /// The driver's answer to an [`Ask`]. [`Answer::Refused`] fits each.

@@ -12,6 +12,7 @@ mod session;
 mod setup;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -71,7 +72,9 @@ pub enum Input<'a> {
 }
 
 /// What the driver has to do, in this order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+///
+/// `Debug` shows no bytes: replies repeat queries, packets are media.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Output {
     /// Write these bytes, in one piece, before anything that comes later.
     Send(Vec<u8>),
@@ -90,6 +93,23 @@ pub enum Output {
     WaitUntil(Instant),
     /// Close the connection; nothing follows.
     Close,
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(bytes) => write!(f, "Send({} bytes)", bytes.len()),
+            Self::Ask(ask) => ask.fmt(f),
+            Self::Event(event) => event.fmt(f),
+            Self::Interleaved {
+                track, rtcp, packet, ..
+            } => {
+                write!(f, "Interleaved({track:?}, rtcp: {rtcp}, {} bytes)", packet.len())
+            }
+            Self::WaitUntil(_) => f.write_str("WaitUntil"),
+            Self::Close => f.write_str("Close"),
+        }
+    }
 }
 
 /// Whose doing it was.

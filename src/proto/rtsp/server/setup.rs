@@ -148,11 +148,11 @@ impl Conn {
         if mode == Some(Mode::Record) {
             return Err(455);
         }
-        let described = self
-            .described
-            .iter()
-            .find(|(path, _)| path == url.path())
-            .map(|(_, n)| *n);
+        let described = self.described.iter().find(|(path, _)| path == url.path());
+        let described = described.map(|(_, tracks)| *tracks);
+        if described.is_none() && url.track().is_some() && self.described_below(url.path()) {
+            return Err(404);
+        }
         let (track, rendition) = match (url.track(), described) {
             (Some(track), _) => (track, Rendition::Native),
             (None, Some(1)) => (TrackId(0), Rendition::Native),
@@ -166,6 +166,14 @@ impl Conn {
             track,
             target: Self::target(request, url),
         })
+    }
+
+    /// Whether only something right below this path was described. GStreamer joins `rtsp://h/a/cam?q/` and
+    /// a control as RFC 3986 wants it, to `rtsp://h/a/trackID=0`, and joins as all others do after a 404;
+    /// so `a` must not be taken for its wish, even if there is an `a`.
+    fn described_below(&self, path: &str) -> bool {
+        let parent = |child: &str| child.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
+        self.described.iter().any(|(known, _)| parent(known) == path)
     }
 
     /// Which session. One that is named must fit; without a name the newest is meant if it fits, or else a
@@ -190,6 +198,9 @@ impl Conn {
         let full = session.tracks.len() >= TRACKS_MAX && !again;
         if named {
             let flows = again && session.state != State::Ready;
+            if session.path != subject.target.path {
+                return Err(404); // and not 455: GStreamer tries another URL after 404 alone
+            }
             return match (same, flows, full) {
                 (false, _, _) | (_, true, _) => Err(455),
                 (_, _, true) => Err(453),

@@ -194,11 +194,26 @@ fn an_open_listener_does_not_look_at_credentials() {
 }
 
 #[test]
-fn outputs_show_no_credentials_in_debug() {
+fn outputs_show_neither_credentials_nor_addresses_in_debug() {
     let mut peer = Peer::guarded();
     let ask = peer.ask("DESCRIBE rtsp://user:pass@h/cam?token=hush RTSP/1.0\nCSeq: 1\nUser-Agent: Lynx");
-    let shown = format!("{ask:?}");
-    for secret in ["user", "pass", "hush", "Lynx"] {
-        assert!(!shown.contains(secret), "{shown}");
+    peer.conn
+        .answer(peer.now, Answer::Describe { sdp: String::new() });
+    let reply = peer.drain();
+    let announce = peer.ask(&format!(
+        "ANNOUNCE {URL} RTSP/1.0\nCSeq: 2\nContent-Length: 29\n{BASIC}\n\no=- 0 0 IN IP4 203.0.113.77\n\n"
+    ));
+    let shown = format!("{ask:?} {reply:?} {announce:?}");
+    assert!(shown.contains("Send(") && shown.contains("29 bytes"), "{shown}");
+    let as_bytes = |text: &str| {
+        format!("{:?}", text.as_bytes())
+            .trim_matches(['[', ']'])
+            .to_owned()
+    };
+    for secret in ["user", "pass", "hush", "Lynx", "203.0.113.77"] {
+        assert!(
+            !shown.contains(secret) && !shown.contains(&as_bytes(secret)),
+            "{shown}"
+        );
     }
 }

@@ -310,6 +310,30 @@ fn a_session_is_of_one_path() {
     let mut peer = Peer::open();
     let session = peer.set_up(&tcp(0)).session();
     let other = setup("rtsp://h/other/trackID=1", "RTP/AVP/TCP");
-    assert_eq!(peer.reply(&format!("{other}\nSession: {session}")).status, 455);
+    assert_eq!(peer.reply(&format!("{other}\nSession: {session}")).status, 404);
     assert_ne!(peer.set_up(&other).session(), session);
+}
+
+#[test]
+fn gstreamer_tries_the_url_of_rfc_3986_first_and_takes_404_as_a_hint() {
+    for (described, wrong, right) in [
+        (
+            "rtsp://h/cam?k=v",
+            "rtsp://h/trackID=",
+            "rtsp://h/cam?k=v/trackID=",
+        ),
+        (
+            "rtsp://h/a/cam?k=v",
+            "rtsp://h/a/trackID=",
+            "rtsp://h/a/cam?k=v/trackID=",
+        ),
+    ] {
+        let mut peer = Peer::open();
+        peer.describe(described, 2);
+        let of = |base: &str, n: u8| setup(&format!("{base}{n}"), "RTP/AVP/TCP;unicast");
+        assert_eq!(peer.reply(&of(wrong, 0)).status, 404);
+        let session = format!("\nSession: {}", peer.set_up(&of(right, 0)).session());
+        assert_eq!(peer.reply(&format!("{}{session}", of(wrong, 1))).status, 404);
+        peer.set_up(&format!("{}{session}", of(right, 1)));
+    }
 }
