@@ -382,6 +382,8 @@ mod tests {
         let unknown = digest::<Md5>("won:der", NONCE, "SETUP", url, ", algorithm=MD5-sess");
         assert_eq!(check(url, "SETUP", Some(&unknown)), Verdict::Missing);
         assert_eq!(check(url, "SETUP", Some("Digest")), Verdict::Wrong);
+        let anothers = md5.replace("alice", "bob");
+        assert_eq!(check(url, "SETUP", Some(&anothers)), Verdict::Wrong);
     }
 
     #[test]

@@ -465,6 +465,7 @@ mod tests {
             b"one two three \x07",
             b"RTSP/nonsense\x00 ",
             b"A-WORD-THAT-IS-LONGER-THAN-ANY-METHOD-IS!",
+            b"FOO a\r",
             b"a\rb \x1b",
         ] {
             let mut bytes = garbage.to_vec();

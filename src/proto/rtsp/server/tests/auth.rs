@@ -127,6 +127,7 @@ fn wrong_credentials_wait_and_end_the_connection() {
         );
         assert_eq!(peer.sleeps(), Duration::from_secs(2));
         assert_eq!(peer.say(&describe(BASIC)), [], "nobody listens meanwhile");
+        assert_eq!(peer.conn.parser.waiting(), 0, "or remembers");
         assert_eq!(peer.wait(Duration::from_millis(1999)), []);
         let out = peer.wait(Duration::from_millis(1));
         let [Output::Send(reply), Output::Close] = &out[..] else {

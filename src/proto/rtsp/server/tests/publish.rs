@@ -255,6 +255,15 @@ fn a_publisher_may_pause_and_go_on() {
 }
 
 #[test]
+fn a_publisher_that_tears_a_track_down_has_ended() {
+    let mut peer = Peer::open();
+    announced(&mut peer, "rtsp://h/cam", &["trackID=0"]);
+    peer.set_up(&setup("rtsp://h/cam/trackID=0", TCP));
+    let end = peer.say("TEARDOWN rtsp://h/cam/trackID=0 RTSP/1.0\nCSeq: 4");
+    assert_eq!(end[0], Output::Event(Event::TornDown { session: FIRST }));
+}
+
+#[test]
 fn media_that_does_not_wait_for_the_answer_comes_after_it() {
     let mut peer = Peer::open();
     announced(&mut peer, "rtsp://h/cam", &["streamid=0"]);
