@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::config::PathEntry;
 use crate::hub::Hub;
 use crate::hub::PathName;
+use crate::ingest;
 use crate::ingest::Source;
 use crate::telemetry::Metrics;
 
@@ -67,8 +68,9 @@ impl Sources {
         };
         let tasks = self.tasks.child();
         let (hub, clock, metrics) = (&self.hub, self.clock.clone(), Arc::clone(&self.metrics));
-        let _ = (clock, metrics);
-        hub.configure(&name, &source.label());
+        if let Err(error) = ingest::start(&tasks, hub, clock, metrics, name, source) {
+            return tracing::error!(path = path.name, %error, "The system has no thread for this source.");
+        }
         self.running.insert(
             path.name.clone(),
             Running {
@@ -84,7 +86,7 @@ fn wanted(config: &Config) -> (Vec<PathEntry>, bool) {
     if !config.paths.is_empty() {
         return (config.paths.clone(), false);
     }
-    let webcam = false;
+    let webcam = ingest::first_webcam().is_some();
     let source = if webcam { "webcam:" } else { "pattern:" };
     (
         vec![PathEntry {

@@ -3,3 +3,4 @@
 
 pub mod pictures;
 pub mod rtsp;
+pub mod ts;

@@ -83,9 +83,6 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
     pub(super) fn bytes(&self) -> usize {
         self.wire.len()
     }
@@ -145,6 +142,6 @@ mod tests {
             &burst.wire_on(9, 10)[..],
             b"$\x09\x00\x05first$\x09\x00\x06Second"
         );
-        assert!(b.is_empty() && b.finish(TrackId(1)).is_none());
+        assert!(b.finish(TrackId(1)).is_none());
     }
 }

@@ -421,9 +421,12 @@ async fn new_play(server: &Server, peer: PeerAddr, setup: &mut SetupRequest) -> 
     if setup.rendition == Rendition::Native {
         return Ok(Play::new(path.attach(), stream, name, viewer, now));
     }
-    Err(Refusal::UnsupportedMedia {
-        why: "not yet".to_owned(),
-    })
+    let rendition = server.renditions.of(&path, &stream).map_err(|e| {
+        tracing::warn!(path = %path.name(), error = %e, "A player without DESCRIBE was refused.");
+        Refusal::UnsupportedMedia { why: e.to_string() }
+    })?;
+    let stream = rendition.stream().ok_or(Refusal::Unavailable)?;
+    Ok(Play::new(rendition.attach(), stream, name, viewer, now))
 }
 
 impl Drop for Driver {

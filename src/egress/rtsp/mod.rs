@@ -25,6 +25,7 @@ use crate::analytics::Recorder;
 use crate::base::clock::SharedClock;
 use crate::base::peer::PeerAddr;
 use crate::base::tasks::Tasks;
+use crate::egress::ts::Renditions;
 use crate::hub::Hub;
 use crate::privacy::Door;
 use crate::proto::rtsp::auth::Users;
@@ -125,6 +126,7 @@ pub enum BindError {
 struct Server {
     context: Context,
     fanouts: Arc<Fanouts>,
+    renditions: Arc<Renditions>,
     connections: Arc<Semaphore>,
     tasks: Tasks,
 }
@@ -132,10 +134,12 @@ struct Server {
 /// Serves all listeners until `tasks` stop.
 pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
     let fanouts = Fanouts::new(tasks.child(), context.clock.clone(), Arc::clone(&context.metrics));
+    let renditions = Renditions::new(Arc::clone(&context.hub), tasks.child(), context.clock.clone());
     let connections = Arc::new(Semaphore::new(context.options.max_connections));
     let server = Arc::new(Server {
         context,
         fanouts,
+        renditions,
         connections,
         tasks: tasks.child(),
     });
