@@ -29,3 +29,6 @@ pub mod web; // page, pictures, API over HTTP
 pub mod app; // bind all, build, spawn, drain
 pub mod cli; // the command line
 pub mod config; // the file: shapes first, rules second
+
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing; // bodies of fuzz targets, which tests run too

@@ -43,7 +43,8 @@ impl Sources {
                 let declared = lines
                     .peek()
                     .and_then(|l| l.rsplit_once("mod "))
-                    .and_then(|(_, m)| m.strip_suffix(';'));
+                    .and_then(|(_, m)| m.split_once(';'))
+                    .map(|(module, _)| module);
                 if let Some(module) = declared {
                     tests.extend([format!("{folder}/{module}.rs"), format!("{folder}/{module}/")]);
                 }
