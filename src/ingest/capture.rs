@@ -29,6 +29,7 @@ use crate::ingest::finder::Opened;
 use crate::ingest::finder::Wanted;
 use crate::ingest::pace::Decimator;
 use crate::ingest::pace::Pace;
+use crate::ingest::pace::nap;
 use crate::ingest::passthrough::Passthrough;
 use crate::ingest::pattern::time_of_day;
 use crate::ingest::placeholder;
@@ -256,18 +257,6 @@ fn random() -> u8 {
     let mut random = [0];
     let _ = getrandom::fill(&mut random);
     random[0]
-}
-
-/// Sleeps in pieces, so that the end of the program is noticed.
-fn nap(total: Duration, stop: &CancellationToken) {
-    const PIECE: Duration = Duration::from_millis(50);
-    let pieces = total.as_millis() / PIECE.as_millis();
-    for _ in 0..pieces {
-        if stop.is_cancelled() {
-            return;
-        }
-        std::thread::sleep(PIECE);
-    }
 }
 
 /// What reads, decodes and passes on one opening of a camera.

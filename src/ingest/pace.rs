@@ -1,7 +1,9 @@
-//! When to look for the next picture, and which pictures to keep. Pure.
+//! When to look for the next picture, and which pictures to keep.
 
 use std::time::Duration;
 use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
 
 /// Shortest and longest time between two looks at a device.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -37,6 +39,18 @@ impl Pace {
         // Before it is due: a little less than the rest. After: the later it is, the rarer.
         let early = until_due.saturating_sub(SHORTEST * 2);
         early.max(late / 4).clamp(SHORTEST, LONGEST)
+    }
+}
+
+/// Sleeps in pieces, so that the end of the program is noticed.
+pub(crate) fn nap(total: Duration, stop: &CancellationToken) {
+    const PIECE: Duration = Duration::from_millis(50);
+    let pieces = total.as_millis() / PIECE.as_millis();
+    for _ in 0..pieces {
+        if stop.is_cancelled() {
+            return;
+        }
+        std::thread::sleep(PIECE);
     }
 }
 

@@ -20,18 +20,22 @@ use crate::ingest::feed::Feed;
 use crate::ingest::feed::FeedError;
 use crate::ingest::modes::DEFAULT_FPS;
 use crate::ingest::modes::DEFAULT_SIZE;
+use crate::ingest::pace::nap;
 use crate::ingest::source::Ask;
 
 pub use draw::read_number;
 
 /// Longest sleep, so that the end of the program is noticed.
 const NAP: Duration = Duration::from_millis(100);
+/// Time before another start after a failure.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Feeds the path until `stop`.
 pub(crate) fn run(context: &Context, ask: &Ask, stop: &CancellationToken) {
-    if let Err(e) = feed(context, ask, stop) {
-        tracing::error!(path = %context.name, "The test picture does not work: {e}.");
-        context.path.report(PathState::Offline, Some(e.to_string()));
+    while let Err(e) = feed(context, ask, stop) {
+        tracing::error!(path = %context.name, "The test picture does not work: {e}. It is started again.");
+        context.path.report(PathState::Waiting, Some(e.to_string()));
+        nap(AGAIN, stop);
     }
 }
 
@@ -69,9 +73,7 @@ fn feed(context: &Context, ask: &Ask, stop: &CancellationToken) -> Result<(), Fe
         if feed.wants().any() {
             let mut frame = pattern.next()?;
             burn(&mut frame, number, &time_of_day(context.clock.wall()));
-            let pts = feed
-                .line
-                .of_device(Some(i64::from(number) * 1_000_000 / i64::from(fps)), now);
+            let pts = MediaTime::new(i64::from(number) * 90_000 / i64::from(fps), Rate::VIDEO);
             feed.show(&frame, pts, now)?;
         }
         number = number.wrapping_add(1);
