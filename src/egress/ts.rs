@@ -140,6 +140,7 @@ struct Remuxer {
 
 struct TrackIn {
     depacketizer: Depacketizer,
+    is_video: bool,
     /// The first unit's own time, and the 90 kHz time of the rendition that it belongs to.
     origin: Option<(i64, i64)>,
 }
@@ -152,7 +153,7 @@ impl Remuxer {
         let tracks = (description.tracks.iter())
             .map(|t| {
                 let depacketizer = Some(t).filter(carried).and_then(Depacketizer::new)?;
-                Some(TrackIn { depacketizer, origin: None })
+                Some(TrackIn { depacketizer, is_video: t.kind == MediaKind::Video, origin: None })
             })
             .collect();
         Some(Self { muxer, tracks, has_video, base: None })
@@ -161,7 +162,6 @@ impl Remuxer {
         if burst.kind == BurstKind::Report {
             return;
         }
-        let kind = stream.track(burst.track).map(|t| t.kind);
         let Some(Some(input)) = self.tracks.get_mut(usize::from(burst.track.0)) else { return };
         for packet in burst.iter() {
             if input.depacketizer.push(packet).is_err() {
@@ -172,7 +172,7 @@ impl Remuxer {
                 unit.pts = MediaTime::new(ticks, Rate::VIDEO);
                 let mut packets = Vec::new();
                 self.muxer.mux(&unit, &mut packets);
-                let leads = !self.has_video || kind == Some(MediaKind::Video);
+                let leads = !self.has_video || input.is_video;
                 let out = AccessUnit {
                     track: TrackId(0),
                     pts: unit.pts,

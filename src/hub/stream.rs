@@ -131,10 +131,6 @@ impl Stream {
     pub fn description(&self) -> Arc<Description> {
         Arc::clone(&self.description.lock().expect(NOT_POISONED))
     }
-    /// A track's description.
-    pub fn track(&self, id: TrackId) -> Option<Track> {
-        self.description().track(id).cloned()
-    }
     /// The synchronization source that all packets of a track carry.
     pub fn ssrc(&self, track: TrackId) -> Option<u32> {
         self.clocks().get(usize::from(track.0)).map(|c| c.ssrc)
