@@ -15,7 +15,6 @@ use crate::hub::ring::Join;
 use crate::hub::ring::Limits;
 use crate::hub::ring::Ring;
 use crate::media::Description;
-use crate::media::Track;
 use crate::media::TrackId;
 use crate::proto::rtp::rtcp;
 

@@ -166,7 +166,7 @@ async fn a_reader_begins_at_the_newest_keyframe_and_ends_with_the_publisher() {
 #[tokio::test]
 async fn a_reader_that_lags_restarts_at_a_keyframe() {
     let clock = ManualClock::new(UNIX_EPOCH);
-    let limits = ring::Limits {
+    let limits = Limits {
         bytes: 300,
         age: Duration::from_secs(60),
     };
