@@ -1,7 +1,7 @@
 //! Rows out of the store, days into leaves, and rows away for good.
 //!
-//! Adding up moves: in one transaction the counts of rows go into leaves and the rows go, so that leaves plus
-//! rows are always everything once, whatever the clock did and whenever a row came late. Not here: the
+//! Adding up moves: in one transaction the counts of rows go into leaves and the rows go, so that leaves
+//! plus rows are always everything once, whatever the clock did and whenever a row came late. Not here: the
 //! arithmetic (`leaves`).
 
 use std::collections::BTreeMap;
@@ -115,8 +115,8 @@ impl Words {
 }
 
 /// Adds up the days that closed long enough ago and deletes their rows. Days that lie ahead are added up at
-/// once: the clock was wrong when they were recorded. True when something was deleted, so that the WAL should be
-/// emptied ([`empty_wal`]).
+/// once: the clock was wrong when they were recorded. True when something was deleted, so that the WAL
+/// should be emptied ([`empty_wal`]).
 pub(super) async fn add_up(
     connection: &mut SqliteConnection,
     zone: &TimeZone,
@@ -203,8 +203,8 @@ fn days_outside(rows: &[Row], kept: &Range<i64>, zone: &TimeZone) -> Vec<Day> {
     days.into_values().collect()
 }
 
-/// Moves the WAL into the main file, where `secure_delete` overwrites what was deleted, and cuts it to nothing.
-/// False while somebody reads: try again later.
+/// Moves the WAL into the main file, where `secure_delete` overwrites what was deleted, and cuts it to
+/// nothing. False while somebody reads: try again later.
 pub(super) async fn empty_wal(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     let answer = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
         .fetch_one(connection)

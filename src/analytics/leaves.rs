@@ -1,8 +1,9 @@
 //! From rows to counts: one day's sessions become leaves, by arithmetic alone.
 //!
-//! The same functions make the leaves that are stored when a day is added up and those of the days that are not
-//! yet, so an answer does not change when its days are. A leaf is about one fact (`protocol`, `client`, `hour`
-//! ...) in one scope (a path, or all); two facts are never crossed. Not here: the store, what is shown to whom.
+//! The same functions make the leaves that are stored when a day is added up and those of the days that are
+//! not yet, so an answer does not change when its days are. A leaf is about one fact (`protocol`, `client`,
+//! `hour` ...) in one scope (a path, or all); two facts are never crossed. Not here: the store, what is
+//! shown to whom.
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -157,7 +158,8 @@ pub(super) fn kept_from(now_ms: i64, zone: &TimeZone) -> i64 {
     Day::of(now_ms - KEPT_MS, zone).window.start
 }
 
-/// The leaves of one day, of as much of it as lies in `window`. Leaves in which nothing happened are left out.
+/// The leaves of one day, of as much of it as lies in `window`. Leaves in which nothing happened are left
+/// out.
 pub(super) fn of_day(rows: &[Row], day: &Day, window: &Range<i64>) -> BTreeMap<Key, Leaf> {
     let window = day.window.start.max(window.start)..day.window.end.min(window.end);
     let mut scopes: BTreeMap<Arc<str>, Vec<&Row>> = BTreeMap::new();
@@ -254,7 +256,7 @@ mod tests {
 
     const DAY_MS: i64 = 24 * HOUR_MS;
 
-    fn row(viewer: u8, path: &str, spans: &[Range<i64>]) -> Row {
+    fn row(viewer: u8, path: &str, spans: &[(i64, i64)]) -> Row {
         Row {
             viewer: [viewer; 16],
             path: path.into(),
@@ -262,9 +264,9 @@ mod tests {
             transport: "tcp".into(),
             client: "VLC".into(),
             machine: false,
-            started_ms: spans[0].start,
+            started_ms: spans[0].0,
             counted: false,
-            spans: spans.to_vec(),
+            spans: spans.iter().map(|(from, to)| *from..*to).collect(),
         }
     }
 
@@ -282,15 +284,18 @@ mod tests {
 
     #[test]
     fn who_ends_as_another_begins_makes_no_peak_of_two() {
-        let rows = [row(1, "a", &[0..1000]), row(2, "a", &[1000..2000])];
+        let rows = [row(1, "a", &[(0, 1000)]), row(2, "a", &[(1000, 2000)])];
         assert_eq!(leaf(&whole(&rows), "", Dimension::All, "").peak, 1);
-        let rows = [row(1, "a", &[0..1001]), row(2, "a", &[1000..2000])];
+        let rows = [row(1, "a", &[(0, 1001)]), row(2, "a", &[(1000, 2000)])];
         assert_eq!(leaf(&whole(&rows), "", Dimension::All, "").peak, 2);
     }
 
     #[test]
     fn pauses_are_neither_watched_nor_concurrent() {
-        let rows = [row(1, "a", &[0..1000, 5000..6000]), row(2, "a", &[2000..4000])];
+        let rows = [
+            row(1, "a", &[(0, 1000), (5000, 6000)]),
+            row(2, "a", &[(2000, 4000)]),
+        ];
         let all = leaf(&whole(&rows), "", Dimension::All, "");
         assert_eq!(
             (all.sessions, all.viewers, all.watch_ms, all.peak),
@@ -301,9 +306,9 @@ mod tests {
     #[test]
     fn viewers_and_peaks_of_paths_do_not_add_up_but_sessions_do() {
         let rows = [
-            row(1, "a", &[0..10]),
-            row(1, "b", &[0..10]),
-            row(2, "b", &[20..30]),
+            row(1, "a", &[(0, 10)]),
+            row(1, "b", &[(0, 10)]),
+            row(2, "b", &[(20, 30)]),
         ];
         let leaves = whole(&rows);
         let all = leaf(&leaves, "", Dimension::All, "");
@@ -315,10 +320,10 @@ mod tests {
 
     #[test]
     fn machines_are_in_no_count_of_the_audience() {
-        let mut robot = row(1, "a", &[0..10]);
+        let mut robot = row(1, "a", &[(0, 10)]);
         robot.machine = true;
         robot.client = "Frigate".into();
-        let leaves = whole(&[robot, row(2, "a", &[0..10])]);
+        let leaves = whole(&[robot, row(2, "a", &[(0, 10)])]);
         assert_eq!(leaf(&leaves, "", Dimension::All, "").peak, 1);
         assert_eq!(leaf(&leaves, "", Dimension::Machines, "").sessions, 1);
         assert_eq!(leaf(&leaves, "", Dimension::Client, "Frigate"), Leaf::default());
@@ -326,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_session_past_midnight_counts_where_it_began_and_is_watched_in_both_days() {
-        let rows = [row(1, "a", &[DAY_MS - 1000..DAY_MS + 3000])];
+        let rows = [row(1, "a", &[(DAY_MS - 1000, DAY_MS + 3000)])];
         let days = [Day::of(0, &TimeZone::UTC), Day::of(DAY_MS, &TimeZone::UTC)];
         let of = |day: &Day| leaf(&of_day(&rows, day, &day.window), "", Dimension::All, "");
         let (first, second) = (of(&days[0]), of(&days[1]));
@@ -342,7 +347,7 @@ mod tests {
 
     #[test]
     fn watch_time_is_split_by_hours() {
-        let leaves = whole(&[row(1, "a", &[HOUR_MS - 1000..2 * HOUR_MS + 500])]);
+        let leaves = whole(&[row(1, "a", &[(HOUR_MS - 1000, 2 * HOUR_MS + 500)])]);
         let hour = |n: i64| leaf(&leaves, "", Dimension::Hour, &(n * 3600).to_string());
         assert_eq!(
             [hour(0).watch_ms, hour(1).watch_ms, hour(2).watch_ms],
@@ -390,14 +395,18 @@ mod tests {
             let rows: Vec<Row> = spans
                 .iter()
                 .enumerate()
-                .map(|(n, (start, len))| row(n as u8, "a", &[start * unit..((start + len) * unit).min(DAY_MS)]))
+                .map(|(n, (start, len))| {
+                    let end = ((start + len) * unit).min(DAY_MS);
+                    row(n as u8, "a", &[(start * unit, end)])
+                })
                 .collect();
             let leaves = whole(&rows);
             let all = leaf(&leaves, "", Dimension::All, "");
             let hours = leaves.iter().filter(|((scope, dimension, _), _)| {
                 scope.is_empty() && *dimension == Dimension::Hour
             });
-            let (sessions, watch): (Vec<u64>, Vec<u64>) = hours.map(|(_, l)| (l.sessions, l.watch_ms)).unzip();
+            let (sessions, watch): (Vec<u64>, Vec<u64>) =
+                hours.map(|(_, l)| (l.sessions, l.watch_ms)).unzip();
             prop_assert_eq!(sessions.iter().sum::<u64>(), all.sessions);
             prop_assert_eq!(watch.iter().sum::<u64>(), all.watch_ms);
             let most = (0..240).map(|at| at * unit).map(|at| {

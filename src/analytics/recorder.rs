@@ -1,7 +1,7 @@
 //! What the senders of media hold: a recorder, and a handle per session.
 //!
-//! Nothing here waits: beginning a session is a `try_send`, pausing and ending one is a lock of its own that
-//! only the writer shares. Not here: the store (`writer`, `store`).
+//! Nothing here waits: beginning a session is a `try_send`, pausing and ending one is a lock of its own
+//! that only the writer shares. Not here: the store (`writer`, `store`).
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -55,8 +55,9 @@ pub(super) enum Event {
 }
 
 impl Recorder {
-    /// Starts the writer of `store`. It ends when `tasks` stop: it then takes what is still queued, ends all
-    /// sessions, and closes the store. So this group must be stopped after those that send media, and awaited.
+    /// Starts the writer of `store`. It ends when `tasks` stop: it then takes what is still queued, ends
+    /// all sessions, and closes the store. So this group must be stopped after those that send media, and
+    /// awaited.
     pub fn start(tasks: &Tasks, store: Store, clock: SharedClock, metrics: Arc<Metrics>) -> Self {
         let (events, queue) = mpsc::channel(QUEUE);
         let timeline = Arc::new(Timeline::new(clock));
@@ -134,8 +135,8 @@ impl SessionHandle {
     pub fn resume(&self) {
         self.change(|course, now| course.resume(now));
     }
-    /// Ends the session at the last moment that its viewer was known to be there, for transports that notice
-    /// only by a time-out that somebody left.
+    /// Ends the session at the last moment that its viewer was known to be there, for transports that
+    /// notice only by a time-out that somebody left.
     pub fn end_at(self, last_seen: Instant) {
         if let Some((session, desk)) = &self.0 {
             session.course().end(desk.timeline.at_ms(last_seen));

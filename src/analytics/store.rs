@@ -1,8 +1,9 @@
 //! The file: `louver.db` in the data directory, an SQLite database in WAL mode.
 //!
-//! One process writes it (a lock file says so), any number read it. Every connection has `secure_delete` on and
-//! keeps temporary tables in memory, so that what is deleted is gone and nothing lands in a temporary file.
-//! Statements are constants, never logged. Not here: what is written when (`writer`), what is asked (`query`).
+//! One process writes it (a lock file says so), any number read it. Every connection has `secure_delete` on
+//! and keeps temporary tables in memory, so that what is deleted is gone and nothing lands in a temporary
+//! file. Statements are constants, never logged. Not here: what is written when (`writer`), what is asked
+//! (`query`).
 
 use std::fs;
 use std::fs::File;
@@ -78,8 +79,8 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the store in `data_dir`. To write, the directory and the file are made (for the owner alone) and the
-    /// tables brought up to date.
+    /// Opens the store in `data_dir`. To write, the directory and the file are made (for the owner alone)
+    /// and the tables brought up to date.
     ///
     /// # Errors
     /// When the directory cannot be used, another relay uses it, there is nothing to read yet, or the file is
@@ -125,8 +126,8 @@ impl Store {
         Ok(connect_options(&self.0.file).read_only(true).connect().await?)
     }
 
-    /// The connection to write with: the first one, or a new one after a failure. Makes the file again when it
-    /// vanished.
+    /// The connection to write with: the first one, or a new one after a failure. Makes the file again when
+    /// it vanished.
     pub(super) async fn writer(&self) -> Result<SqliteConnection, StoreError> {
         let first = self
             .0

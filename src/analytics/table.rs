@@ -1,5 +1,5 @@
-//! The answer as text for a terminal. A pure function; nothing is coloured, columns line up in any font of one
-//! width. Not here: printing.
+//! The answer as text for a terminal. A pure function; nothing is coloured, columns line up in any font of
+//! one width. Not here: printing.
 
 use std::fmt::Write;
 
@@ -69,7 +69,7 @@ fn where_now(live: &Live) -> String {
         all.push(format!("{path} {sessions}"));
     }
     if live.machines > 0 {
-        all.push(format!("and {} machines", live.machines));
+        all.push(format!("machines {}", live.machines));
     }
     if all.is_empty() {
         String::new()
@@ -89,16 +89,11 @@ fn breakdown(text: &mut String, title: &str, cells: &[Cell<String>], k: u32) {
         .chain([title.len()])
         .max()
         .unwrap_or(0);
-    let head = format!(
-        "{:<bar$}  {:>8}  {:>11}  {:>10}  {:>4}",
-        "",
-        "sessions",
-        "viewer-days",
-        "watch time",
-        "peak",
-        bar = BAR as usize
+    let head = numbers(["sessions", "viewer-days", "watch time", "peak"]);
+    line(
+        text,
+        format_args!("\n{title:<width$}  {:<w$}  {head}", "", w = BAR as usize),
     );
-    line(text, format_args!("\n{title:<width$}  {head}"));
     let mut cells: Vec<_> = cells.iter().collect();
     cells.sort_by_key(|cell| std::cmp::Reverse(cell.counts.map(|counts| counts.sessions)));
     let most = cells
@@ -117,21 +112,22 @@ fn breakdown(text: &mut String, title: &str, cells: &[Cell<String>], k: u32) {
             continue;
         };
         let bar = bar(counts.sessions, most);
-        let watch = duration(counts.watch_seconds);
-        let Counts {
-            sessions,
-            viewer_days,
-            peak_concurrent,
-            ..
-        } = counts;
+        let numbers = numbers([
+            &counts.sessions.to_string(),
+            &counts.viewer_days.to_string(),
+            &duration(counts.watch_seconds),
+            &counts.peak_concurrent.to_string(),
+        ]);
         line(
             text,
-            format_args!(
-                "{key:<width$}  {bar:<w$}  {sessions:>8}  {viewer_days:>11}  {watch:>10}  {peak_concurrent:>4}",
-                w = BAR as usize
-            ),
+            format_args!("{key:<width$}  {bar:<w$}  {numbers}", w = BAR as usize),
         );
     }
+}
+
+/// The columns after the bar.
+fn numbers([sessions, viewer_days, watch, peak]: [&str; 4]) -> String {
+    format!("{sessions:>8}  {viewer_days:>11}  {watch:>10}  {peak:>4}")
 }
 
 fn bar(value: u64, most: u64) -> String {
@@ -198,15 +194,13 @@ fn notes(text: &mut String, stats: &Stats) {
         line(
             text,
             format_args!(
-                "The relay was restarted {restarts} times; who watched before and after counts twice that day."
+                "Restarts of the relay: {restarts}. Who watched before and after one counts twice that day."
             ),
         );
     }
-    line(
-        text,
-        format_args!(
-            "A viewer-day is one viewer in one day; viewers are not linked across days. Who opted out is in no number."
-        ),
+    text.push_str(
+        "A viewer-day is one viewer in one day; viewers are not linked across days.\n\
+        Who opted out is in no number.\n",
     );
 }
 
@@ -283,7 +277,7 @@ mod tests {
         let expected = "\
 2026-11-21 00:00 to 2026-11-21 03:30 (Europe/Berlin)
 
-Watching now          3   (door 1, webcam 2, and 1 machines)
+Watching now          3   (door 1, webcam 2, machines 1)
 Sessions             16
 Viewer-days          16
 Watch time    26 m 40 s

@@ -1,10 +1,10 @@
 //! The one task that writes.
 //!
-//! It takes what the recorder queued, as much as there is, and stores it in one transaction. Every two seconds
-//! while anybody watches it notes that it is alive, looks whether the wall clock stepped, and whether a day is to
-//! be added up. When the store fails (a full disk, a lock, a file that vanished), what is not stored stays in
-//! memory and is tried again; beyond a bound the queue is left to fill, and the recorder counts what does not
-//! fit. Video never waits for any of it.
+//! It takes what the recorder queued, as much as there is, and stores it in one transaction. Every two
+//! seconds while anybody watches it notes that it is alive, looks whether the wall clock stepped, and
+//! whether a day is to be added up. When the store fails (a full disk, a lock, a file that vanished), what
+//! is not stored stays in memory and is tried again; beyond a bound the queue is left to fill, and the
+//! recorder counts what does not fit. Video never waits for any of it.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -21,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::analytics::Store;
 use crate::analytics::StoreError;
+use crate::analytics::batch::Batch;
+use crate::analytics::batch::Known;
+use crate::analytics::batch::Stored;
 use crate::analytics::days;
 use crate::analytics::leaves;
 use crate::analytics::recorder::Event;
 use crate::analytics::recorder::QUEUE;
-use crate::analytics::recorder::Session;
-use crate::analytics::recorder::Span;
 use crate::analytics::recorder::Timeline;
-use crate::privacy::ClientClass;
 use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
 
@@ -40,14 +40,6 @@ const MOST_UNSTORED: usize = 16_384;
 
 /// How long the end of the program waits for the last transaction.
 const LAST_WRITE: Duration = Duration::from_secs(2);
-
-const ADD_SESSION: &str = "
-    INSERT INTO sessions (id, viewer, path, protocol, transport, client, machine, started_ms, open)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1) ON CONFLICT (id) DO NOTHING";
-
-const ADD_SPAN: &str = "
-    INSERT INTO spans (session, number, started_ms, ended_ms) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (session, number) DO UPDATE SET ended_ms = max(excluded.ended_ms, started_ms)";
 
 /// Runs until `stop`, then stores everything and closes the store.
 pub(super) async fn run(
@@ -98,21 +90,6 @@ struct Writer {
     /// The first moment of the days that were kept when days were last added up.
     kept_from: Option<i64>,
     wal_is_due: bool,
-}
-
-struct Known {
-    session: Arc<Session>,
-    /// Whether it has a row.
-    stored: bool,
-    /// How many of its spans are stored with their end.
-    spans_done: usize,
-}
-
-/// What a transaction stored of a session.
-struct Stored {
-    id: [u8; 16],
-    spans_done: usize,
-    ended: bool,
 }
 
 impl Writer {
@@ -224,13 +201,12 @@ impl Writer {
         let (Some(connection), Some((run, _))) = (&mut self.connection, self.run) else {
             return Ok(());
         };
-        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut stored = Vec::with_capacity(self.changed.len());
-        for id in &self.changed {
-            if let Some(known) = self.known.get(id) {
-                stored.push(store_session(&mut tx, known).await?);
-            }
+        let mut batch = Batch::default();
+        for known in self.changed.iter().filter_map(|id| self.known.get(id)) {
+            batch.add(known);
         }
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+        batch.store(&mut tx).await?;
         sqlx::query("UPDATE runs SET seen_ms = $2 WHERE id = $1")
             .bind(run)
             .bind(self.timeline.now_ms())
@@ -241,7 +217,7 @@ impl Writer {
             id,
             spans_done,
             ended,
-        } in stored
+        } in batch.stored
         {
             if ended {
                 self.known.remove(&id);
@@ -254,8 +230,8 @@ impl Writer {
         Ok(())
     }
 
-    /// A connection, and a row of this run in the file that it leads to. Sessions that a former run left open
-    /// are closed at the time it was last alive.
+    /// A connection, and a row of this run in the file that it leads to. Sessions that a former run left
+    /// open are closed at the time it was last alive.
     async fn connect(&mut self) -> Result<(), StoreError> {
         if self.connection.is_some() {
             return Ok(());
@@ -275,8 +251,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The old connection is closed before a new one is opened: while closing, SQLite removes the WAL at the path,
-    /// whosever it is.
+    /// The old connection is closed before a new one is opened: while closing, SQLite removes the WAL at
+    /// the path, whosever it is.
     async fn leave_file_that_vanished(&mut self) {
         let known_file = self.run.and_then(|(_, file)| file);
         if self.connection.is_none() || self.store.file_id() == known_file {
@@ -335,56 +311,14 @@ impl Writer {
     }
 }
 
-async fn store_session(connection: &mut SqliteConnection, known: &Known) -> Result<Stored, sqlx::Error> {
-    let session = &*known.session;
-    let (spans, ended): (Vec<Span>, bool) = {
-        let course = session.course();
-        (course.spans[known.spans_done..].to_vec(), course.ended)
-    };
-    if !known.stored {
-        let client = session.viewer.client();
-        sqlx::query(ADD_SESSION)
-            .bind(&session.id[..])
-            .bind(&session.viewer.day_id()[..])
-            .bind(&*session.path)
-            .bind(session.protocol.name())
-            .bind(session.transport.name())
-            .bind(client.name())
-            .bind(client.class() == ClientClass::Machine)
-            .bind(session.started_ms)
-            .execute(&mut *connection)
-            .await?;
-    }
-    let mut spans_done = known.spans_done;
-    for (number, span) in (known.spans_done..).zip(spans) {
-        sqlx::query(ADD_SPAN)
-            .bind(&session.id[..])
-            .bind(number as i64)
-            .bind(span.from_ms)
-            .bind(span.to_ms)
-            .execute(&mut *connection)
-            .await?;
-        spans_done += usize::from(span.to_ms.is_some());
-    }
-    if ended {
-        sqlx::query("UPDATE sessions SET open = 0 WHERE id = $1")
-            .bind(&session.id[..])
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(Stored {
-        id: session.id,
-        spans_done,
-        ended,
-    })
-}
-
 /// Closes what a former run left open and notes a new one.
 async fn begin_run(connection: &mut SqliteConnection, now_ms: i64) -> Result<i64, sqlx::Error> {
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
     for statement in [
-        "UPDATE spans SET ended_ms = max(started_ms,
-            coalesce((SELECT seen_ms FROM runs ORDER BY id DESC LIMIT 1), started_ms)) WHERE ended_ms IS NULL",
+        "UPDATE spans
+            SET ended_ms = max(started_ms,
+                coalesce((SELECT seen_ms FROM runs ORDER BY id DESC LIMIT 1), started_ms))
+            WHERE ended_ms IS NULL",
         "UPDATE sessions SET open = 0 WHERE open = 1",
     ] {
         sqlx::query(statement).execute(&mut *tx).await?;

@@ -1,8 +1,10 @@
 //! Families of players, by our own table. An agent string is looked at once and thrown away.
 //!
-//! The family is what statistics show. The major version only makes viewers behind one address easier to tell
-//! apart: it goes into the HMAC and is never stored. An agent that the table does not know is
+//! The family is what statistics show. The major version only makes viewers behind one address easier to
+//! tell apart: it goes into the HMAC and is never stored. An agent that the table does not know is
 //! [`ClientFamily::Other`], never its own text.
+
+use std::sync::LazyLock;
 
 use zeroize::Zeroizing;
 
@@ -90,7 +92,8 @@ pub(in crate::privacy) struct Client {
 }
 
 /// Words that give a family away, in lower case, most telling first: an agent names what it is built on and
-/// whom it imitates too, so recorders come before libraries, and browsers before those whose names they carry.
+/// whom it imitates too, so recorders come before libraries, and browsers before those whose names they
+/// carry.
 const TABLE: &[(&str, ClientFamily)] = &[
     ("frigate", ClientFamily::Frigate),
     ("go2rtc", ClientFamily::Go2Rtc),
@@ -190,17 +193,36 @@ const MOST_BYTES: usize = 512;
 /// Family and major version of an agent string.
 pub(in crate::privacy) fn classify(user_agent: &str) -> Client {
     let agent = lower(user_agent);
-    for &(word, family) in TABLE {
-        if let Some(at) = agent.find(word) {
-            let major = major(&agent[at + word.len()..]);
-            return Client { family, major };
+    let agent = agent.as_bytes();
+    // Every place is looked at once, with the few words that begin as it does.
+    let mut best: Option<(usize, usize)> = None;
+    for (at, &first) in agent.iter().enumerate() {
+        for &row in &BY_FIRST_BYTE[usize::from(first)] {
+            if best.is_none_or(|(found, _)| row < found) && agent[at..].starts_with(TABLE[row].0.as_bytes()) {
+                best = Some((row, at));
+            }
         }
     }
-    Client {
-        family: ClientFamily::Other,
-        major: 0,
+    match best {
+        Some((row, at)) => Client {
+            family: TABLE[row].1,
+            major: major(&agent[at + TABLE[row].0.len()..]),
+        },
+        None => Client {
+            family: ClientFamily::Other,
+            major: 0,
+        },
     }
 }
+
+/// Rows of [`TABLE`] by the first byte of their word.
+static BY_FIRST_BYTE: LazyLock<Vec<Vec<usize>>> = LazyLock::new(|| {
+    let mut rows = vec![Vec::new(); 256];
+    for (row, (word, _)) in TABLE.iter().enumerate() {
+        rows[usize::from(word.as_bytes()[0])].push(row);
+    }
+    rows
+});
 
 /// Whether the agent carries the word by which players that can set nothing else opt out.
 pub(in crate::privacy) fn wants_no_statistics(user_agent: &str) -> bool {
@@ -217,9 +239,13 @@ fn lower(user_agent: &str) -> Zeroizing<String> {
 }
 
 /// The number that follows a word: `/3.0.20` is 3. Zero when something else follows.
-fn major(rest: &str) -> u16 {
-    let digits = rest.strip_prefix(['/', ' ', '-', '_']).unwrap_or(rest).bytes();
+fn major(rest: &[u8]) -> u16 {
+    let digits = match rest {
+        [b'/' | b' ' | b'-' | b'_', digits @ ..] => digits,
+        digits => digits,
+    };
     digits
+        .iter()
         .map_while(|b| b.is_ascii_digit().then(|| u16::from(b - b'0')))
         .fold(0_u16, |n, digit| n.saturating_mul(10).saturating_add(digit))
 }

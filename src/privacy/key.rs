@@ -1,8 +1,9 @@
 //! The key of the day and the map of the day: born together, wiped together, never written anywhere.
 //!
-//! The key is random, never derived from a date, a configuration or another key, so nobody can make it again.
-//! Whether the day is over is asked at every use, by the wall clock: a clock that jumps ahead starts a new key,
-//! and a clock that jumps back starts a new one too: a day's key is never used again once it was left.
+//! The key is random, never derived from a date, a configuration or another key, so nobody can make it
+//! again. Whether the day is over is asked at every use, by the wall clock: a clock that jumps ahead starts
+//! a new key, and a clock that jumps back starts a new one too: a day's key is never used again once it was
+//! left.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -53,7 +54,8 @@ impl Epoch {
         }
     }
 
-    /// Starts a new day if `now` is not in this one, whichever side it is on. The old key and map are wiped.
+    /// Starts a new day if `now` is not in this one, whichever side it is on. The old key and map are
+    /// wiped.
     pub(in crate::privacy) fn follow(&mut self, now: SystemTime, options: &Options) {
         if !self.span.contains(&timestamp(now)) {
             *self = Self::begin(now, options);
@@ -90,8 +92,9 @@ impl Epoch {
         Duration::try_from(self.span.end.duration_since(timestamp(now))).unwrap_or_default()
     }
 
-    /// `"rv1" | lp(tenant) | lp(day) | address family | lp(address unit) | lp(player, major)` under the key, cut
-    /// to 128 bits. `lp` is a length of 16 bits before the bytes, so that no two inputs are written alike.
+    /// `"rv1" | lp(tenant) | lp(day) | address family | lp(address unit) | lp(player, major)` under the
+    /// key, cut to 128 bits. `lp` is a length of 16 bits before the bytes, so that no two inputs are
+    /// written alike.
     fn tag(&self, raw: &RawViewer, tenant: &str) -> Tag {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(self.key.as_slice()).expect("a key of any length is taken");

@@ -3,20 +3,20 @@
 //! [`RawViewer`] (address, agent) moves into [`Door::admit`] and ends there. What leaves is a [`Viewer`]: a
 //! random number that stands for "the same viewer, today", and the family of the player. The number is not
 //! computed from the viewer. It is drawn at random and found again through a map in memory, from
-//! `HMAC-SHA-256(key of the day, address unit, player)` to the number; key and map are wiped when the day ends
-//! and never touch a disk. So what is stored cannot be turned back, not even by somebody who tries all
-//! addresses, once the day is over. While the day lasts, the numbers are pseudonymous, not anonymous: key and
-//! map are in this process's memory. They therefore go no further than `analytics::store`.
+//! `HMAC-SHA-256(key of the day, address unit, player)` to the number; key and map are wiped when the day
+//! ends and never touch a disk. So what is stored cannot be turned back, not even by somebody who tries all
+//! addresses, once the day is over. While the day lasts, the numbers are pseudonymous, not anonymous: key
+//! and map are in this process's memory. They therefore go no further than `analytics::store`.
 //!
 //! Known errors of counting, all accepted and told in the notice: viewers behind one address with the same
 //! player and major version are one; a viewer who changes network or player is two; a restart of the relay
-//! starts a new key, so a viewer of before and after is two (reports show the number of restarts). A session
-//! belongs to the viewer and the day in which it began, also when it lasts past midnight.
+//! starts a new key, so a viewer of before and after is two (reports show the number of restarts). A
+//! session belongs to the viewer and the day in which it began, also when it lasts past midnight.
 //!
 //! Never part of a pseudonym: ports, timing, language, TLS or SDP fingerprints, cookies, user names.
 //!
-//! Not here: sockets, headers, logs, serialization, files. This room names `base::clock` and `base::peer` and
-//! nothing else of the program, so there is nothing it could hand an address to.
+//! Not here: sockets, headers, logs, serialization, files. This room names `base::clock` and `base::peer`
+//! and nothing else of the program, so there is nothing it could hand an address to.
 
 pub mod address;
 mod client;
@@ -109,7 +109,7 @@ impl Door {
     /// A door with a fresh key.
     ///
     /// # Panics
-    /// When the operating system has no random numbers: without them there is nothing to protect viewers with.
+    /// When the operating system has no random numbers: there is nothing else to protect viewers with.
     pub fn new(options: Options, clock: SharedClock) -> Self {
         let epoch = Mutex::new(Epoch::begin(clock.wall(), &options));
         Self {
@@ -135,8 +135,8 @@ impl Door {
         })
     }
 
-    /// Wipes key and map if their day is over, also when nobody comes through the door any more, and says how
-    /// long the present day lasts. The program calls this at least once a second.
+    /// Wipes key and map if their day is over, also when nobody comes through the door any more, and says
+    /// how long the present day lasts. The program calls this at least once a second.
     pub fn wipe_when_over(&self) -> Duration {
         let now = self.clock.wall();
         let mut epoch = self.epoch();

@@ -1,8 +1,8 @@
 //! What a transport knows about a viewer, on its way to the door.
 //!
-//! Made where a connection is accepted, moved into [`crate::privacy::Door::admit`], gone after that. Nothing
-//! here can print, compare, copy or send it. The agent string is not even kept that long: it is reduced to a
-//! family and a major version at once.
+//! Made where a connection is accepted, moved into [`crate::privacy::Door::admit`], gone after that.
+//! Nothing here can print, compare, copy or send it. The agent string is not even kept that long: it is
+//! reduced to a family and a major version at once.
 
 use std::net::IpAddr;
 
@@ -52,8 +52,8 @@ impl RawViewer {
         Self::of(peer.expose_to_admit(), user_agent.unwrap_or_default())
     }
 
-    /// Says that the viewer does not want to be counted (`DNT`, `Sec-GPC`, `?stats=off`, an RTSP header). Can be
-    /// said several times; one `true` is enough.
+    /// Says that the viewer does not want to be counted (`DNT`, `Sec-GPC`, `?stats=off`, an RTSP header).
+    /// Can be said several times; one `true` is enough.
     #[must_use]
     pub fn opt_out(mut self, wished: bool) -> Self {
         self.opted_out |= wished;

@@ -1,12 +1,12 @@
--- Sessions of readers, without who. Every column says what it holds and why it is there; no column is made of
--- an address, an agent string, a user name, a query or a token.
+-- Sessions of readers, without who. Every column says what it holds and why it is there; no column is made
+-- of an address, an agent string, a user name, a query or a token.
 --
--- Times are integer milliseconds since 1970 (UTC). Milliseconds, because watch time must be right to a second
--- when many short spans are added up, and because a viewer who comes half a second after another left must not
--- make a peak of two. They are gone two days later: see `leaves`.
+-- Times are integer milliseconds since 1970 (UTC). Milliseconds, because watch time must be right to a
+-- second when many short spans are added up, and because a viewer who comes half a second after another
+-- left must not make a peak of two. They are gone two days later: see `leaves`.
 --
--- Tables of sessions are WITHOUT ROWID and keyed by a random number, so that the order in which rows lie in the
--- file does not tell the order in which viewers came.
+-- Tables of sessions are WITHOUT ROWID and keyed by a random number, so that the order in which rows lie in
+-- the file does not tell the order in which viewers came.
 
 -- One start of the relay.
 CREATE TABLE runs (
@@ -14,12 +14,13 @@ CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
     -- When the relay started.
     started_ms INTEGER NOT NULL,
-    -- When it was last known to run: written every two seconds while anybody watches. Where a run did not end by
-    -- itself (power, kill -9), the sessions that it left open are taken to have ended then.
+    -- When it was last known to run: written every two seconds while anybody watches. Where a run did not
+    -- end by itself (power, kill -9), the sessions that it left open are taken to have ended then.
     seen_ms INTEGER NOT NULL,
     -- 1 when it ended by itself.
     ended INTEGER NOT NULL DEFAULT 0,
-    -- 1 when there was a run before it, so that it is a restart: pseudonyms changed, viewers may count twice.
+    -- 1 when there was a run before it, so that it is a restart: pseudonyms changed, viewers may count
+    -- twice.
     again INTEGER NOT NULL
 );
 

@@ -1,0 +1,228 @@
+//! Which cells of a breakdown are shown.
+//!
+//! Whatever is asked, the answer is counts, never rows. In a breakdown a cell with fewer than `k` distinct
+//! viewers is empty, together with as many of its smallest neighbours as it takes that the hidden ones
+//! cannot be had by subtraction: at least two, with `k` viewers among them. Over several days a cell is
+//! shown when `k` distinct viewers were in it on one of them, since viewers of different days may be the
+//! same people. Totals are exact: this is the operator's own view. (What is given to others will be made of
+//! published cells alone.)
+//!
+//! Not here: where the counts come from (`query`, `leaves`).
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::analytics::leaves;
+use crate::analytics::leaves::Day;
+use crate::analytics::leaves::Dimension;
+use crate::analytics::leaves::Leaf;
+use crate::analytics::query;
+use crate::analytics::query::Cell;
+use crate::analytics::query::Counts;
+
+/// A longer range has no breakdown by hour.
+pub(super) const MOST_DAYS_BY_HOUR: i64 = 31;
+
+/// Counts of several days.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sum {
+    leaf: Leaf,
+    /// Distinct viewers of the day that had the most.
+    most_viewers: u64,
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, day: Leaf) {
+        self.leaf.sessions += day.sessions;
+        self.leaf.viewers += day.viewers;
+        self.leaf.watch_ms += day.watch_ms;
+        self.leaf.peak = self.leaf.peak.max(day.peak);
+        self.most_viewers = self.most_viewers.max(day.viewers);
+    }
+    /// Distinct viewers that were certainly in it: of different days, they may be the same people. Somebody
+    /// who came the day before and stayed is in no count of viewers, but is there.
+    fn viewers_to_protect(&self) -> u64 {
+        self.most_viewers.max(u64::from(self.leaf != Leaf::default()))
+    }
+    fn counts(&self) -> Counts {
+        Counts {
+            sessions: self.leaf.sessions,
+            viewer_days: self.leaf.viewers,
+            watch_seconds: (self.leaf.watch_ms + 500) / 1000,
+            peak_concurrent: self.leaf.peak,
+        }
+    }
+}
+
+pub(super) type Sums = BTreeMap<leaves::Key, Sum>;
+
+/// Sums, and how to look at them.
+pub(super) struct Answer<'a> {
+    pub(super) sums: Sums,
+    /// The path that was asked for, or empty: the scope of everything but `by_path`.
+    pub(super) path: &'a str,
+    /// Distinct viewers that a cell needs.
+    pub(super) k: u64,
+}
+
+impl Answer<'_> {
+    pub(super) fn total(&self, dimension: Dimension) -> Counts {
+        let found = self.sums.get(&(self.path.into(), dimension, "".into()));
+        found.copied().unwrap_or_default().counts()
+    }
+    pub(super) fn by(&self, dimension: Dimension) -> Vec<Cell<String>> {
+        let of_dimension = self
+            .sums
+            .iter()
+            .filter(|((scope, of, _), _)| **scope == *self.path && *of == dimension);
+        protect(
+            of_dimension.map(|((_, _, value), sum)| (value.to_string(), *sum)),
+            self.k,
+        )
+    }
+    pub(super) fn by_path(&self) -> Vec<Cell<String>> {
+        let paths = self
+            .sums
+            .iter()
+            .filter(|((scope, of, _), _)| !scope.is_empty() && *of == Dimension::All);
+        protect(
+            paths.map(|((scope, _, _), sum)| (scope.to_string(), *sum)),
+            self.k,
+        )
+    }
+    pub(super) fn by_hour(&self, asked: &Range<i64>, zone: &TimeZone) -> Vec<Cell<Timestamp>> {
+        let mut hours = Vec::new();
+        let mut day = Day::of(asked.start, zone);
+        let mut budget = MOST_DAYS_BY_HOUR;
+        while day.window.start < asked.end {
+            if budget == 0 {
+                return Vec::new();
+            }
+            budget -= 1;
+            hours.extend(
+                day.hours()
+                    .filter(|hour| hour.start < asked.end && hour.end > asked.start),
+            );
+            day = day.next(zone);
+        }
+        let scope: Arc<str> = self.path.into();
+        let sum = |hour: &Range<i64>| {
+            let value = (hour.start / 1000).to_string().into();
+            self.sums
+                .get(&(scope.clone(), Dimension::Hour, value))
+                .copied()
+                .unwrap_or_default()
+        };
+        protect(
+            hours.iter().map(|hour| (query::timestamp(hour.start), sum(hour))),
+            self.k,
+        )
+    }
+}
+
+/// Empties the cells that show fewer than `k` viewers, and the smallest others until what is hidden cannot
+/// be had by subtracting what is shown from the total: two cells at least, `k` viewers among them. Cells in
+/// which nobody was are empty too; when there are no others, that nobody was there is no secret about
+/// anybody.
+fn protect<K>(cells: impl Iterator<Item = (K, Sum)>, k: u64) -> Vec<Cell<K>> {
+    let cells: Vec<(K, Sum)> = cells.collect();
+    let viewers = |n: &usize| cells[*n].1.viewers_to_protect();
+    let mut by_size: Vec<usize> = (0..cells.len()).collect();
+    by_size.sort_by_key(viewers);
+    let mut hidden = by_size.iter().take_while(|n| viewers(n) < k).count();
+    let among = |hidden: usize| by_size[..hidden].iter().map(viewers).sum::<u64>();
+    while hidden < cells.len() && among(hidden) > 0 && (hidden < 2 || among(hidden) < k) {
+        hidden += 1;
+    }
+    let mut shown = vec![true; cells.len()];
+    by_size[..hidden].iter().for_each(|n| shown[*n] = false);
+    let pairs = cells.into_iter().zip(shown);
+    pairs
+        .map(|((key, sum), shown)| Cell {
+            key,
+            counts: shown.then(|| sum.counts()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sum(viewers: u64) -> Sum {
+        let mut sum = Sum::default();
+        sum.add(Leaf {
+            sessions: viewers,
+            viewers,
+            watch_ms: viewers * 1000,
+            peak: viewers.min(1),
+        });
+        sum
+    }
+
+    fn hidden(viewers: &[u64]) -> Vec<u64> {
+        let cells = protect(viewers.iter().map(|n| (*n, sum(*n))), 5);
+        cells
+            .into_iter()
+            .filter(|cell| cell.counts.is_none())
+            .map(|cell| cell.key)
+            .collect()
+    }
+
+    #[test]
+    fn a_small_cell_takes_its_smallest_neighbours_with_it() {
+        assert_eq!(hidden(&[9, 8, 7]), [0; 0]);
+        assert_eq!(hidden(&[9, 3, 7]), [3, 7]);
+        assert_eq!(hidden(&[9, 1, 1, 7]), [1, 1, 7]);
+        assert_eq!(hidden(&[9, 4, 3, 7]), [4, 3]);
+        assert_eq!(hidden(&[3]), [3]);
+        assert_eq!(hidden(&[0, 9, 0]), [0, 0], "nobody is no secret");
+        assert_eq!(hidden(&[0, 9, 1, 8]), [0, 1, 8]);
+    }
+
+    #[test]
+    fn few_viewers_on_many_days_stay_few() {
+        let mut week = Sum::default();
+        (0..7).for_each(|_| week.add(sum(4).leaf));
+        assert_eq!(protect([((), week)].into_iter(), 5)[0].counts, None);
+        week.add(sum(5).leaf);
+        assert_eq!(
+            protect([((), week)].into_iter(), 5)[0]
+                .counts
+                .unwrap()
+                .viewer_days,
+            33
+        );
+    }
+
+    #[test]
+    fn who_stayed_from_the_day_before_is_protected_too() {
+        let stayed = Sum {
+            leaf: Leaf {
+                watch_ms: 1000,
+                peak: 1,
+                ..Leaf::default()
+            },
+            most_viewers: 0,
+        };
+        let cells = protect([("a", stayed), ("b", sum(6)), ("c", sum(7))].into_iter(), 5);
+        let hidden: Vec<_> = cells.iter().map(|cell| cell.counts.is_none()).collect();
+        assert_eq!(hidden, [true, true, false]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_hidden_cannot_be_had_by_subtraction(viewers in prop::collection::vec(0_u64..12, 1..9)) {
+            let hidden = hidden(&viewers);
+            let among: u64 = hidden.iter().sum();
+            prop_assert!(viewers.iter().filter(|n| **n < 5).count() <= hidden.len());
+            prop_assert!(among == 0 || hidden.len() == viewers.len() || (hidden.len() > 1 && among >= 5));
+        }
+    }
+}
