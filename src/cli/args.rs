@@ -18,8 +18,9 @@ Examples:
   louver check --config louver.toml      is this file right?
 
 SOURCE is webcam: (the first), webcam:DEVICE?size=WxH&fps=N, pattern:?size=WxH&fps=N or publish:
-(wait for a publisher). Without PATH= the paths are called webcam, webcam2 and so on. Anybody who may
-publish can, without configuration:
+(wait for a publisher); also bitrate=2M and, for webcams, format=mjpeg, raw or h264.
+Without PATH= the paths are called webcam, webcam2 and so on. Anybody who may publish can, without
+configuration:
   ffmpeg -re -i clip.mp4 -c copy -f rtsp rtsp://localhost:8554/mystream
 
 Exit status: 0 fine, 1 failed while running, 2 bad usage or configuration.";
