@@ -59,7 +59,12 @@ pub struct Renditions {
 impl Renditions {
     /// None yet; they are made as they are asked for.
     pub fn new(hub: Arc<Hub>, tasks: Tasks, clock: SharedClock) -> Arc<Self> {
-        Arc::new(Self { hub, tasks, clock, live: Mutex::default() })
+        Arc::new(Self {
+            hub,
+            tasks,
+            clock,
+            live: Mutex::default(),
+        })
     }
     /// The MPEG-TS rendition of a path's stream: an unlisted path of its own.
     ///
@@ -71,7 +76,12 @@ impl Renditions {
             return Ok(Arc::clone(rendition));
         }
         let remuxer = Remuxer::new(&stream.description()).ok_or(RenditionError::Codecs)?;
-        let publisher = self.hub.derive(path.name(), Description { tracks: vec![ts_track()] })?;
+        let publisher = self.hub.derive(
+            path.name(),
+            Description {
+                tracks: vec![ts_track()],
+            },
+        )?;
         let rendition = Arc::clone(publisher.path());
         live.insert(stream.id(), Arc::clone(&rendition));
         let (all, path, stream) = (Arc::clone(self), Arc::clone(path), Arc::clone(stream));
@@ -79,7 +89,10 @@ impl Renditions {
         self.tasks.spawn("mpeg-ts", move |stop| async move {
             let id = stream.id();
             run(&path, stream, remuxer, publisher, clock, stop).await;
-            all.live.lock().expect("no panic happens while the lock is held").remove(&id);
+            all.live
+                .lock()
+                .expect("no panic happens while the lock is held")
+                .remove(&id);
         });
         Ok(rendition)
     }
@@ -149,26 +162,43 @@ impl Remuxer {
     fn new(description: &Description) -> Option<Self> {
         let muxer = Muxer::new(&description.tracks)?;
         let carried = |t: &&Track| !muxer.left_out().contains(&t.id);
-        let has_video = description.tracks.iter().filter(carried).any(|t| t.kind == MediaKind::Video);
+        let has_video = description
+            .tracks
+            .iter()
+            .filter(carried)
+            .any(|t| t.kind == MediaKind::Video);
         let tracks = (description.tracks.iter())
             .map(|t| {
                 let depacketizer = Some(t).filter(carried).and_then(Depacketizer::new)?;
-                Some(TrackIn { depacketizer, is_video: t.kind == MediaKind::Video, origin: None })
+                Some(TrackIn {
+                    depacketizer,
+                    is_video: t.kind == MediaKind::Video,
+                    origin: None,
+                })
             })
             .collect();
-        Some(Self { muxer, tracks, has_video, base: None })
+        Some(Self {
+            muxer,
+            tracks,
+            has_video,
+            base: None,
+        })
     }
     fn burst(&mut self, stream: &Stream, burst: &Burst, publisher: &mut Publisher) {
         if burst.kind == BurstKind::Report {
             return;
         }
-        let Some(Some(input)) = self.tracks.get_mut(usize::from(burst.track.0)) else { return };
+        let Some(Some(input)) = self.tracks.get_mut(usize::from(burst.track.0)) else {
+            return;
+        };
         for packet in burst.iter() {
             if input.depacketizer.push(packet).is_err() {
                 continue; // a damaged packet costs its own unit; the depacketizer goes on behind it
             }
             while let Some(mut unit) = input.depacketizer.pull() {
-                let Some(ticks) = input.time(stream, &unit, &mut self.base) else { continue };
+                let Some(ticks) = input.time(stream, &unit, &mut self.base) else {
+                    continue;
+                };
                 unit.pts = MediaTime::new(ticks, Rate::VIDEO);
                 let mut packets = Vec::new();
                 self.muxer.mux(&unit, &mut packets);

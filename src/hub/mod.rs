@@ -115,17 +115,26 @@ impl Hub {
             self.paths.write().expect(NOT_POISONED).remove(&name);
         }
     }
-    /// The path of this name; else the only one that differs in case alone (stock VLC lowercases its URLs).
+    /// The path of this name. Where that has no stream, the only one with a stream whose name differs in case
+    /// alone: stock VLC lowercases its URLs.
     pub fn find(&self, name: &str) -> Option<Arc<Path>> {
         let paths = self.paths.read().expect(NOT_POISONED);
-        if let Some(path) = PathName::parse(name).ok().and_then(|name| paths.get(&name)) {
+        let exact = PathName::parse(name).ok().and_then(|name| paths.get(&name));
+        if let Some(path) = exact.filter(|path| path.stream().is_some()) {
             return Some(Arc::clone(path));
         }
-        let mut alike = paths
+        let alike: Vec<_> = paths
             .values()
-            .filter(|p| p.name().as_str().eq_ignore_ascii_case(name));
-        let found = alike.next()?;
-        alike.next().is_none().then(|| Arc::clone(found))
+            .filter(|p| p.name().as_str().eq_ignore_ascii_case(name))
+            .collect();
+        let mut flowing = alike.iter().filter(|path| path.stream().is_some());
+        let found = match (flowing.next(), flowing.next(), exact) {
+            (Some(only), None, _) => only,
+            (_, _, Some(exact)) => exact,
+            _ if alike.len() == 1 => alike[0],
+            _ => return None,
+        };
+        Some(Arc::clone(found))
     }
     /// Begins a stream on a path; opens the path if it does not exist.
     ///

@@ -246,6 +246,18 @@ fn names_that_differ_in_case_alone_are_found_when_there_is_one() {
     assert!(hub.find("Front/Door").is_some());
 }
 
+#[test]
+fn a_waiting_path_does_not_hide_a_flowing_one_that_differs_in_case() {
+    let (hub, _) = hub();
+    hub.configure(&PathName::parse("cam").unwrap(), "publish:");
+    let flowing = hub
+        .publish(&PathName::parse("Cam").unwrap(), description())
+        .unwrap();
+    assert_eq!(hub.find("cam").unwrap().name().as_str(), "Cam");
+    drop(flowing);
+    assert_eq!(hub.find("cam").unwrap().name().as_str(), "cam");
+}
+
 #[tokio::test]
 async fn pictures_are_wanted_only_while_somebody_asks() {
     let (hub, _) = hub();

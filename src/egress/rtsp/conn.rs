@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -25,7 +26,6 @@ use crate::egress::rtsp::udp::UdpPair;
 use crate::hub::Path;
 use crate::hub::PathName;
 use crate::hub::PublishError;
-use crate::hub::Publisher;
 use crate::hub::Stream;
 use crate::media::TrackId;
 use crate::privacy::RawViewer;
@@ -89,7 +89,9 @@ pub(super) async fn serve(
 /// A publishing session: the stream, and the addresses it comes from by UDP.
 struct Record {
     recording: Arc<Mutex<Recording>>,
-    routes: Vec<(std::net::SocketAddr, std::net::SocketAddr)>,
+    routes: Vec<(SocketAddr, SocketAddr)>,
+    /// How many tracks were set up.
+    tracks: usize,
 }
 
 struct Driver {
@@ -102,7 +104,8 @@ struct Driver {
     over: Arc<Notify>,
     plays: HashMap<SessionId, Play>,
     records: HashMap<SessionId, Record>,
-    announced: Option<Publisher>,
+    /// A stream that was announced and has no session yet.
+    announced: Option<Arc<Mutex<Recording>>>,
 }
 
 impl Driver {
@@ -276,8 +279,8 @@ impl Driver {
         self.plays.remove(&session);
         if let Some(record) = self.records.remove(&session) {
             self.close_routes(&record);
+            self.announced = None;
         }
-        self.announced = None;
     }
     fn close_routes(&self, record: &Record) {
         for (rtp, rtcp) in &record.routes {
@@ -332,38 +335,53 @@ impl Driver {
             PublishError::NoRandomness => Refusal::Internal,
         })?;
         tracing::info!(path = %name, tracks = publisher.stream().description().tracks.len(), "A publisher came.");
-        self.announced = Some(publisher);
+        let recording = Recording::new(publisher, context.clock.clone(), Arc::clone(&context.metrics));
+        self.announced = Some(Arc::new(Mutex::new(recording)));
         Ok(Answer::Announced { controls })
     }
     fn setup_record(&mut self, setup: &SetupRequest) -> Result<Answer, Refusal> {
         let track = setup.track.ok_or(Refusal::NotFound)?;
-        if let Some(publisher) = self.announced.take() {
-            let context = &self.server.context;
-            let recording = Recording::new(publisher, context.clock.clone(), Arc::clone(&context.metrics));
-            let recording = Arc::new(Mutex::new(recording));
-            self.records.insert(
-                setup.session,
-                Record {
-                    recording,
-                    routes: Vec::new(),
-                },
-            );
+        // The first SETUP makes the session; one that is refused leaves the announcement for another try.
+        let mut record = match self.records.remove(&setup.session) {
+            Some(record) => record,
+            None => Record {
+                recording: self.announced.take().ok_or(Refusal::Internal)?,
+                routes: Vec::new(),
+                tracks: 0,
+            },
+        };
+        let opened = self.open_publisher_routes(&mut record, setup.transport, track);
+        if opened.is_ok() {
+            record.tracks += 1;
         }
-        let record = self.records.get_mut(&setup.session).ok_or(Refusal::Internal)?;
-        if let ChosenTransport::Udp {
+        if record.tracks > 0 {
+            self.records.insert(setup.session, record);
+        } else {
+            self.announced = Some(record.recording);
+        }
+        opened.map(|()| Answer::SetUp { ssrc: 0 })
+    }
+    fn open_publisher_routes(
+        &self,
+        record: &mut Record,
+        transport: ChosenTransport,
+        track: TrackId,
+    ) -> Result<(), Refusal> {
+        let ChosenTransport::Udp {
             client_rtp,
             client_rtcp,
-        } = setup.transport
-        {
-            let udp = self.udp.as_ref().ok_or(Refusal::UnsupportedTransport)?;
-            let rtp = self.peer.with_port(client_rtp).expose_to_send();
-            let rtcp = self.peer.with_port(client_rtcp).expose_to_send();
-            if !udp.open_route(rtp, rtcp, &Route::Publisher(Arc::clone(&record.recording), track)) {
-                return Err(Refusal::PortsTaken);
-            }
-            record.routes.push((rtp, rtcp));
+        } = transport
+        else {
+            return Ok(());
+        };
+        let udp = self.udp.as_ref().ok_or(Refusal::UnsupportedTransport)?;
+        let rtp = self.peer.with_port(client_rtp).expose_to_send();
+        let rtcp = self.peer.with_port(client_rtcp).expose_to_send();
+        if !udp.open_route(rtp, rtcp, &Route::Publisher(Arc::clone(&record.recording), track)) {
+            return Err(Refusal::PortsTaken);
         }
-        Ok(Answer::SetUp { ssrc: 0 })
+        record.routes.push((rtp, rtcp));
+        Ok(())
     }
     async fn setup_play(&mut self, mut setup: SetupRequest) -> Result<Answer, Refusal> {
         let mut play = match self.plays.remove(&setup.session) {

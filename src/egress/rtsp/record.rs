@@ -70,3 +70,9 @@ impl Recording {
         }
     }
 }
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        tracing::info!(path = %self.publisher.path().name(), "The publisher left.");
+    }
+}
