@@ -22,6 +22,9 @@ use crate::reader::Shared;
 use crate::reader::Transport;
 use crate::report::Capture;
 
+/// Louver's bit rate for this size.
+const BITS: &str = "2073600";
+
 /// Both run side by side, so that whatever else the machine does hits both alike.
 pub(crate) fn measure(args: &Args) -> Result<Option<Capture>, Fault> {
     eprintln!("louver-bench: capture");
@@ -68,7 +71,7 @@ pub(crate) fn measure(args: &Args) -> Result<Option<Capture>, Fault> {
     })
 }
 
-/// The same picture with the same burned-in text, encoded with the same settings, sent as RTP.
+/// The same picture, encoded with the same settings, sent as RTP. Without the clock that Louver burns in.
 fn ffmpeg(port: u16) -> Command {
     let mut cmd = Command::new("ffmpeg");
     cmd.args(["-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i"]);
@@ -77,12 +80,24 @@ fn ffmpeg(port: u16) -> Command {
         "-c:v",
         "libx264",
         "-preset",
-        "ultrafast",
+        "superfast",
         "-tune",
         "zerolatency",
+        "-threads",
+        "1",
+    ]);
+    cmd.args([
+        "-b:v",
+        BITS,
+        "-maxrate",
+        BITS,
+        "-bufsize",
+        BITS,
         "-g",
         "60",
         "-bf",
+        "0",
+        "-sc_threshold",
         "0",
     ]);
     cmd.args(["-f", "rtp", &format!("rtp://127.0.0.1:{port}")])

@@ -90,8 +90,8 @@ without ingest in the same run: one system call per picture and TCP reader, UDP 
 Compare ratios: loopback charges the receiver's share of the work to the sender. Latency is from the publisher's
 write to the reader's read of the same picture; first picture is from connecting to the whole first keyframe.
 
-CAPTURE. Louver's own 1280x720 30 frames/s test picture encoded to H.264 with one reader, beside an ffmpeg command
-line that makes, encodes and sends the same picture, over the same seconds.
+CAPTURE. Louver's own 1280x720 30 frames/s test picture (with a clock burned in) encoded to H.264 for one reader,
+beside an ffmpeg command line that makes, encodes and sends the same picture (without the clock), at the same time.
 
 Other load on the machine makes CPU times larger and latencies much larger: run it on a quiet one.";
 
