@@ -51,6 +51,7 @@ fn vlc_lowercases_urls_and_still_finds_the_path_and_gets_in() {
         relay.addr("rtsp").port()
     );
     let _publisher = ffmpeg::publish(clip, &url, Transport::Tcp);
+    relay.wait_for_state("FrontDoor", "ready");
     let seen = vlc::read(&url, 50);
     assert_contiguous(&clip.pictures, &seen.pictures, 48, "VLC");
     relay.stop();

@@ -44,7 +44,7 @@ pub fn read(url: &str, transport: Transport, pictures: usize) -> Vec<String> {
 pub fn checksums(input: &[&str], output: &[&str]) -> Vec<String> {
     let out = NamedTempFile::new().unwrap();
     reading(input, output, out.path()).wait_silent();
-    parse(&std::fs::read_to_string(out.path()).unwrap())
+    parse(&std::fs::read_to_string(out.path()).unwrap(), 0)
 }
 
 /// The same, running beside the test and writing to `out`; see [`parse`].
@@ -57,11 +57,14 @@ pub fn reading(input: &[&str], output: &[&str], out: impl AsRef<OsStr>) -> Peer 
     Peer::spawn("ffmpeg, reading", &mut cmd)
 }
 
-/// Checksums of ffmpeg's framemd5 format: `stream, dts, pts, duration, size, checksum`, then those of side data.
-pub fn parse(framemd5: &str) -> Vec<String> {
+/// Checksums of one stream in ffmpeg's framemd5 format: `stream, dts, pts, duration, size, checksum`, and those of
+/// side data after that.
+pub fn parse(framemd5: &str, stream: usize) -> Vec<String> {
     let lines = framemd5.lines().filter(|l| !l.starts_with('#'));
-    lines
-        .filter_map(|l| Some(l.split(',').nth(5)?.trim().to_owned()))
+    let fields = lines.map(|l| l.split(',').map(str::trim).collect::<Vec<_>>());
+    fields
+        .filter(|f| f[0] == stream.to_string())
+        .map(|f| f[5].to_owned())
         .collect()
 }
 

@@ -23,46 +23,26 @@ pub struct Seen {
 #[track_caller]
 pub fn read(url: &str, pictures: usize) -> Seen {
     let home = tempfile::tempdir().unwrap();
-    let (video, audio) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
+    let out = NamedTempFile::new().unwrap();
     let mut vlc = Peer::spawn("cvlc", cvlc(home.path(), url).stdout(Stdio::piped()));
     let ts = vlc.child.stdout.take().unwrap();
-    let count = pictures.to_string();
     let mut cmd = ffmpeg::ffmpeg();
-    cmd.args(["-f", "mpegts", "-i", "-"]);
-    cmd.args([
-        "-map",
-        "0:v:0",
-        "-frames:v",
-        &count,
-        "-vsync",
-        "passthrough",
-        "-f",
-        "framemd5",
-    ])
-    .arg(video.path());
-    cmd.args([
-        "-map",
-        "0:a:0?",
-        "-c:a",
-        "copy",
-        "-bsf:a",
-        "aac_adtstoasc",
-        "-f",
-        "framemd5",
-    ])
-    .arg(audio.path());
+    cmd.args(["-f", "mpegts", "-i", "-", "-map", "0:v:0", "-map", "0:a:0?"]);
+    cmd.args(["-c:a", "copy", "-bsf:a", "aac_adtstoasc", "-vsync", "passthrough"]);
+    cmd.args(["-frames:v", &pictures.to_string(), "-shortest", "-f", "framemd5"])
+        .arg(out.path());
     let mut reader = Peer::spawn_with("ffmpeg, reading from VLC", &mut cmd, ts);
     let status = reader.wait(DEADLINE);
-    let parsed = |f: &NamedTempFile| ffmpeg::parse(&std::fs::read_to_string(f.path()).unwrap());
     assert!(
         status.success(),
         "{status}: {}\n--- VLC said\n{}",
         reader.log(),
         vlc.log()
     );
+    let text = std::fs::read_to_string(out.path()).unwrap();
     Seen {
-        pictures: parsed(&video),
-        audio: parsed(&audio),
+        pictures: ffmpeg::parse(&text, 0),
+        audio: ffmpeg::parse(&text, 1),
     }
 }
 
