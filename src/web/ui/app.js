@@ -239,7 +239,7 @@ function urlRow(name, url, path) {
     setText(byId("spoken"), said);
     setTimeout(() => { setText(button, WORDS.copy); setText(byId("spoken"), ""); }, 1500);
   });
-  const code = el("code", { tabindex: 0 });
+  const code = el("code", { tabindex: 0, title: url });
   for (const part of url.split(/(?<=[^/]\/)/)) code.append(part, el("wbr")); // long ones break after a slash
   return el("li", null, el("span", { class: "name" }, name), code, button);
 }
