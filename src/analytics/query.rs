@@ -6,9 +6,7 @@ use std::ops::Range;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
-use jiff::Span;
 use jiff::Timestamp;
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use sqlx::Connection;
 use sqlx::Row as _;
@@ -28,9 +26,6 @@ use crate::analytics::leaves::Leaf;
 /// Days in the range when nothing else is asked for, including today.
 const USUAL_DAYS: i64 = 7;
 
-/// A run that was not seen for so long is over.
-const ALIVE_MS: i64 = 15_000;
-
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -42,32 +37,6 @@ pub struct Question {
     pub path: Option<String>,
     /// What time it is.
     pub now: SystemTime,
-}
-
-impl Question {
-    /// A moment as people write it: RFC 3339 (`2026-11-21T12:00:00Z`), a local time (`2026-11-21T12:00`),
-    /// the beginning of a day (`2026-11-21`, `today`, `yesterday`), or how long ago (`90m`, `24h`, `7d`, `2
-    /// weeks`). `None` for anything else.
-    pub fn moment(text: &str, now: SystemTime, zone: &TimeZone) -> Option<Timestamp> {
-        let text = text.trim();
-        let now = Timestamp::try_from(now).ok()?.to_zoned(zone.clone());
-        let moment = match text {
-            "now" => now,
-            "today" => now.start_of_day().ok()?,
-            "yesterday" => now.yesterday().ok()?.start_of_day().ok()?,
-            _ => {
-                if let Ok(moment) = text.parse::<Timestamp>() {
-                    return Some(moment);
-                }
-                if let Ok(local) = text.parse::<DateTime>() {
-                    return Some(local.to_zoned(zone.clone()).ok()?.timestamp());
-                }
-                let ago = text.strip_suffix("ago").unwrap_or(text).trim();
-                now.checked_sub(ago.parse::<Span>().ok()?.abs()).ok()?
-            }
-        };
-        Some(moment.timestamp())
-    }
 }
 
 /// The answer. Everything but [`Self::machines`] and [`Self::restarts`] is about the audience alone.
@@ -104,15 +73,6 @@ pub struct Stats {
     /// Times that the relay was started again in the range. Each starts new pseudonyms, so that a viewer of
     /// before and after counts twice.
     pub restarts: u64,
-}
-
-impl Stats {
-    /// A time of the answer as RFC 3339 with the offset of its zone, in whole seconds.
-    pub fn rfc3339(&self, at: Timestamp) -> String {
-        let offset = self.time_zone.to_offset(at);
-        let whole = Timestamp::from_second(at.as_second()).unwrap_or(at);
-        whole.display_with_offset(offset).to_string()
-    }
 }
 
 /// One row of a breakdown; `None` when it would show too few viewers, or would let another such row be
@@ -158,25 +118,12 @@ pub async fn stats(store: &Store, question: &Question) -> Result<Stats, StoreErr
     let asked = range(question, now_ms, zone);
     let path = question.path.as_deref().unwrap_or_default();
 
-    let mut connection = store.reader().await?;
-    let mut tx = connection.begin().await?; // so that no day is added up between two looks
-    let run = Run::latest(&mut tx).await?;
-    let open_until = if run.alive(now_ms) {
-        now_ms.max(run.seen_ms)
-    } else {
-        run.seen_ms
-    };
-    let mut sums = stored(&mut tx, &asked, path, zone).await?;
-    let rows = days::rows(&mut tx, path, open_until).await?;
-    let restarts = restarts(&mut tx, &asked).await?;
-    let live = if run.alive(now_ms) {
-        live(&mut tx, path).await?
-    } else {
-        Live::default()
-    };
-    drop(tx);
-    connection.close().await?;
-
+    let Found {
+        mut sums,
+        rows,
+        restarts,
+        live,
+    } = look(store, &asked, path, now_ms).await?;
     for day in days_of(&rows, &asked, zone) {
         for (key, leaf) in leaves::of_day(&rows, &day, &asked) {
             sums.entry(key).or_default().add(leaf);
@@ -203,6 +150,39 @@ pub async fn stats(store: &Store, question: &Question) -> Result<Stats, StoreErr
         machines: answer.total(Dimension::Machines),
         restarts,
     })
+}
+
+/// What the store has to say to a question.
+struct Found {
+    sums: Sums,
+    rows: Vec<leaves::Row>,
+    restarts: u64,
+    live: Live,
+}
+
+async fn look(store: &Store, asked: &Range<i64>, path: &str, now_ms: i64) -> Result<Found, StoreError> {
+    let mut connection = store.reader().await?;
+    let mut tx = connection.begin().await?; // so that no day is added up between two looks
+    let run = Run::latest(&mut tx).await?;
+    let alive = !run.ended && store.relay_runs();
+    let open_until = if alive {
+        now_ms.max(run.seen_ms)
+    } else {
+        run.seen_ms
+    };
+    let found = Found {
+        sums: stored(&mut tx, asked, path, &store.options().time_zone).await?,
+        rows: days::rows(&mut tx, path, open_until).await?,
+        restarts: restarts(&mut tx, asked).await?,
+        live: if alive {
+            live(&mut tx, path).await?
+        } else {
+            Live::default()
+        },
+    };
+    tx.rollback().await?;
+    connection.close().await?;
+    Ok(found)
 }
 
 /// What was asked, rounded outward, in milliseconds since 1970.
@@ -319,9 +299,6 @@ impl Run {
             }),
         }
     }
-    fn alive(&self, now_ms: i64) -> bool {
-        !self.ended && now_ms - self.seen_ms < ALIVE_MS
-    }
 }
 
 async fn live(connection: &mut SqliteConnection, path: &str) -> Result<Live, sqlx::Error> {
@@ -424,30 +401,5 @@ mod tests {
         );
         let (from, to) = range(Some("2026-11-21T10:00:00Z"), Some("2026-11-20T10:00:00Z"));
         assert_eq!(from, to, "a range that ends before it begins is empty");
-    }
-
-    #[test]
-    fn moments_are_taken_as_people_write_them() {
-        let now = at("2026-11-21T13:20:30Z");
-        let moment = |text| Question::moment(text, now.into(), &berlin()).map(|m| m.to_string());
-        for (text, expected) in [
-            ("2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z"),
-            ("2026-11-20T10:00:00+01:00", "2026-11-20T09:00:00Z"),
-            ("2026-11-20T10:00", "2026-11-20T09:00:00Z"),
-            ("2026-11-20 10:00:30", "2026-11-20T09:00:30Z"),
-            ("2026-07-01", "2026-06-30T22:00:00Z"),
-            ("today", "2026-11-20T23:00:00Z"),
-            ("yesterday", "2026-11-19T23:00:00Z"),
-            ("now", "2026-11-21T13:20:30Z"),
-            ("90m", "2026-11-21T11:50:30Z"),
-            ("24h", "2026-11-20T13:20:30Z"),
-            (" 7d ", "2026-11-14T13:20:30Z"),
-            ("2 weeks ago", "2026-11-07T13:20:30Z"),
-        ] {
-            assert_eq!(moment(text).as_deref(), Some(expected), "{text}");
-        }
-        for text in ["", "soon", "2026-13-01", "7", "-", "999999999999h"] {
-            assert_eq!(moment(text), None, "{text}");
-        }
     }
 }

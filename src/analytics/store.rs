@@ -30,6 +30,12 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/analytics/migrations");
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
 
+/// Locked by the relay that writes.
+const LOCK: &str = "louver.lock";
+
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// What a store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -75,7 +81,7 @@ struct Inner {
     /// The connection that `open` made, until the writer takes it.
     first: Mutex<Option<SqliteConnection>>,
     /// Held for as long as the store, by the one who writes.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Store {
@@ -97,7 +103,7 @@ impl Store {
                     source,
                 };
                 make_dir(&dir).map_err(in_dir)?;
-                lock = Some(lock_dir(&dir)?);
+                lock = Some(lock_dir(&dir).await?);
                 first = Some(open_to_write(&file).await?);
             }
             Mode::ReadOnly if !file.exists() => return Err(StoreError::Missing { dir }),
@@ -108,7 +114,7 @@ impl Store {
             file,
             options,
             first: Mutex::new(first),
-            _lock: lock,
+            lock,
         })))
     }
 
@@ -138,6 +144,17 @@ impl Store {
         match first {
             Some(connection) => Ok(connection),
             None => open_to_write(&self.0.file).await,
+        }
+    }
+
+    /// Whether a relay writes the store now, this process or another.
+    pub(super) fn relay_runs(&self) -> bool {
+        if self.0.lock.is_some() {
+            return true;
+        }
+        match File::open(self.0.dir.join(LOCK)) {
+            Ok(lock) => lock.try_lock_shared().is_err(), // let go at once
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
     }
 
@@ -207,16 +224,20 @@ fn owners_file(file: &Path) -> io::Result<File> {
     options.open(file)
 }
 
-/// The lock goes with the process, however it ends.
-fn lock_dir(dir: &Path) -> Result<File, StoreError> {
+/// The lock goes with the process, however it ends. Whoever asks for statistics may hold it for an instant (see
+/// [`Store::relay_runs`]), so a refusal is asked about again.
+async fn lock_dir(dir: &Path) -> Result<File, StoreError> {
     let dir = dir.to_path_buf();
-    let lock = match owners_file(&dir.join("louver.lock")) {
+    let lock = match owners_file(&dir.join(LOCK)) {
         Ok(lock) => lock,
         Err(source) => return Err(StoreError::Directory { dir, source }),
     };
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => Err(StoreError::InUse { dir }),
-        Err(fs::TryLockError::Error(source)) => Err(StoreError::Directory { dir, source }),
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(fs::TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
+            Err(fs::TryLockError::Error(source)) => return Err(StoreError::Directory { dir, source }),
+        }
     }
+    Err(StoreError::InUse { dir })
 }

@@ -1,0 +1,146 @@
+//! Door, recorder, store and questions together, on real files, under a clock that a test moves.
+
+mod counting;
+mod days;
+mod trouble;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use sqlx::Connection;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::SqliteConnection;
+use tempfile::TempDir;
+
+use super::query::Counts;
+use super::query::Question;
+use super::query::Stats;
+use super::query::stats;
+use super::*;
+use crate::base::clock::Clock;
+use crate::base::clock::ManualClock;
+use crate::base::peer::PeerAddr;
+use crate::base::tasks::Tasks;
+use crate::privacy::Door;
+use crate::privacy::RawViewer;
+use crate::telemetry::Metrics;
+
+const NOON: &str = "2026-11-21T12:00:00Z";
+
+const VLC: &str = "LibVLC/3.0.20 (LIVE555 Streaming Media v2016.11.28)";
+
+/// A relay's statistics without the relay.
+struct Rig {
+    door: Door,
+    recorder: Recorder,
+    store: Store,
+    clock: Arc<ManualClock>,
+    tasks: Tasks,
+    metrics: Arc<Metrics>,
+}
+
+impl Rig {
+    async fn start(dir: &Path, now: &str) -> Self {
+        Self::start_at(dir, at(now)).await
+    }
+    async fn start_at(dir: &Path, now: SystemTime) -> Self {
+        let clock = ManualClock::new(now);
+        let store = Store::open(dir, Mode::ReadWrite, Options::default())
+            .await
+            .unwrap();
+        let tasks = Tasks::new();
+        let metrics = Metrics::new();
+        let recorder = Recorder::start(&tasks, store.clone(), clock.clone(), metrics.clone());
+        recorder.flushed().await;
+        Self {
+            door: Door::new(crate::privacy::Options::default(), clock.clone()),
+            recorder,
+            store,
+            clock,
+            tasks,
+            metrics,
+        }
+    }
+    /// Viewer number `n` with an agent, over RTSP on TCP.
+    fn watch(&self, n: u8, agent: &str, path: &str) -> SessionHandle {
+        self.watch_over(n, agent, path, Protocol::Rtsp, Transport::Tcp)
+    }
+    fn watch_over(&self, n: u8, agent: &str, path: &str, p: Protocol, t: Transport) -> SessionHandle {
+        let peer = PeerAddr::new(format!("127.0.1.{n}:4000").parse().unwrap());
+        let viewer = self.door.admit(RawViewer::new(peer, Some(agent)));
+        self.recorder.begin(viewer, path, p, t)
+    }
+    async fn pass(&self, seconds: u64) {
+        self.recorder.flushed().await;
+        self.clock.advance(Duration::from_secs(seconds));
+        self.recorder.flushed().await;
+    }
+    async fn ask(&self, path: Option<&str>) -> Stats {
+        self.recorder.flushed().await;
+        let question = Question {
+            since: None,
+            until: None,
+            path: path.map(Into::into),
+            now: self.clock.wall(),
+        };
+        stats(&self.store, &question).await.unwrap()
+    }
+    async fn stop(self) {
+        assert!(self.tasks.shutdown(Duration::from_secs(10)).await);
+    }
+}
+
+fn at(text: &str) -> SystemTime {
+    text.parse::<Timestamp>().unwrap().into()
+}
+
+fn counts(sessions: u64, viewer_days: u64, watch_seconds: u64, peak_concurrent: u64) -> Counts {
+    Counts {
+        sessions,
+        viewer_days,
+        watch_seconds,
+        peak_concurrent,
+    }
+}
+
+/// What a `kill -9` would leave: the files as they are, without anybody closing them.
+fn killed(dir: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    for name in ["louver.db", "louver.db-wal"] {
+        fs::copy(dir.join(name), copy.path().join(name)).unwrap();
+    }
+    copy
+}
+
+/// Whether any file of a directory contains the bytes.
+fn found(dir: &Path, bytes: &[u8]) -> bool {
+    let files = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    files
+        .into_iter()
+        .any(|file| file.windows(bytes.len()).any(|w| w == bytes))
+}
+
+async fn number(store: &Store, sql: &'static str) -> i64 {
+    let mut reader = store.reader().await.unwrap();
+    sqlx::query_scalar(sql).fetch_one(&mut reader).await.unwrap()
+}
+
+impl Rig {
+    async fn store_counts(&self) -> (i64, i64) {
+        (
+            number(&self.store, "SELECT count(*) FROM sessions").await,
+            number(&self.store, "SELECT count(*) FROM spans").await,
+        )
+    }
+}
+
+fn writable(dir: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(dir.join("louver.db"))
+}
