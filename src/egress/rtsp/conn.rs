@@ -3,6 +3,7 @@
 //! The task sleeps while all goes well: media of a reader is written by the fan-out shards. It wakes for
 //! requests, for timers, and while the socket is full.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -50,6 +51,11 @@ use crate::telemetry::Reason;
 const NOT_POISONED: &str = "no panic happens while the lock is held";
 /// Taken from the socket in one go. A publisher's picture in one read is one burst.
 const READ: usize = 64 << 10;
+
+thread_local! {
+    /// One for all connections of a thread: most of them are readers, which hardly ever send anything.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
 
 /// Serves a connection until either side has enough of it.
 pub(super) async fn serve(
@@ -110,7 +116,6 @@ struct Driver {
 
 impl Driver {
     async fn run(&mut self, stop: CancellationToken) -> io::Result<()> {
-        let mut buffer = vec![0; READ];
         loop {
             let Some(wake) = self.outputs().await? else {
                 return Ok(());
@@ -120,7 +125,7 @@ impl Driver {
             tokio::select! {
                 ready = self.out.socket().readable() => {
                     ready?;
-                    if !self.read(&mut buffer)? {
+                    if !self.read()? {
                         return Ok(());
                     }
                 }
@@ -143,18 +148,20 @@ impl Driver {
         self.server.context.clock.now()
     }
     /// False at the end of the peer's bytes.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        let n = match self.out.socket().try_read(buffer) {
-            Ok(0) => return Ok(false),
-            Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-            Err(e) => return Err(e),
-        };
-        let now = self.now();
-        if self.core.handle(now, Input::Bytes(&buffer[..n])).is_err() {
-            self.server.context.metrics.lose(Reason::BadInput, 1);
-        }
-        Ok(true)
+    fn read(&mut self) -> io::Result<bool> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let n = match self.out.socket().try_read(buffer) {
+                Ok(0) => return Ok(false),
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(e) => return Err(e),
+            };
+            let now = self.now();
+            if self.core.handle(now, Input::Bytes(&buffer[..n])).is_err() {
+                self.server.context.metrics.lose(Reason::BadInput, 1);
+            }
+            Ok(true)
+        })
     }
     /// Does all that the protocol wants done. The instant to wake at, or `None` to close.
     async fn outputs(&mut self) -> io::Result<Option<Instant>> {
