@@ -7,10 +7,12 @@ use ffmpeg_next::codec::Id;
 use ffmpeg_next::codec::Parameters;
 use ffmpeg_next::codec::threading;
 use ffmpeg_next::decoder;
+use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame::Video;
 
 use crate::av::AvError;
 use crate::av::frame::Frame;
+use crate::av::frame::check_size;
 use crate::av::init;
 use crate::av::input::Chunk;
 use crate::av::sys;
@@ -47,6 +49,16 @@ impl Decoder {
     pub(crate) fn of_device(parameters: Parameters) -> Result<Self, AvError> {
         let context = codec::Context::from_parameters(parameters)
             .map_err(|e| AvError::from_av("preparing a decoder", e))?;
+        Self::open(context)
+    }
+    /// A decoder that gives bytes of a known layout as pictures.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for V4L2"))]
+    pub(crate) fn raw(format: Pixel, width: u32, height: u32) -> Result<Self, AvError> {
+        init();
+        check_size(width, height)?;
+        let found = decoder::find(Id::RAWVIDEO).ok_or(AvError::NoInput("raw"))?;
+        let mut context = codec::Context::new_with_codec(found);
+        sys::set_picture(&mut context, format, width, height);
         Self::open(context)
     }
     fn open(mut context: codec::Context) -> Result<Self, AvError> {

@@ -22,6 +22,7 @@ use ffmpeg_next::Dictionary;
 use ffmpeg_next::Error;
 use ffmpeg_next::codec;
 use ffmpeg_next::ffi;
+use ffmpeg_next::format::Pixel;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::frame::Video;
 use ffmpeg_next::software::scaling;
@@ -293,6 +294,14 @@ pub(super) fn set_extradata(context: &mut codec::Context, data: &[u8]) -> Result
     fields.extradata = buffer; // the context frees it
     fields.extradata_size = size;
     Ok(())
+}
+
+/// Tells a decoder that is not open yet what its pictures look like.
+pub(super) fn set_picture(context: &mut codec::Context, format: Pixel, width: u32, height: u32) {
+    let fields = fields_of(context);
+    fields.width = c_int::try_from(width).unwrap_or(0);
+    fields.height = c_int::try_from(height).unwrap_or(0);
+    fields.pix_fmt = format.into();
 }
 
 /// The parameter sets an opened encoder keeps outside of its stream; empty for most.

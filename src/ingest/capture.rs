@@ -44,6 +44,8 @@ use crate::telemetry::Reason;
 const STALLED: Duration = Duration::from_secs(10);
 /// A camera that gives nothing for this long is covered by the notice.
 const SILENT: Duration = Duration::from_millis(1500);
+/// Longest wait for a picture, so that the end of the program is noticed.
+const LOOK: Duration = Duration::from_millis(50);
 /// A camera that worked for this long was fine: it is looked for at once.
 const WORKED: Duration = Duration::from_secs(5);
 /// Pictures that may wait in the driver while an encode takes long; of more, only the newest is used.
@@ -197,7 +199,7 @@ impl Capture<'_> {
                 if silent > SILENT {
                     self.show_notice();
                 }
-                std::thread::sleep(session.pace.wait(now));
+                session.opened.input.wait(LOOK, session.pace.wait(now));
                 continue;
             }
             session.pace.arrived(now);

@@ -10,7 +10,6 @@ use crate::av::device::Coding;
 use crate::av::device::Device;
 use crate::av::device::Identity;
 use crate::av::input::Input;
-use crate::av::options;
 use crate::ingest::error::CameraError;
 use crate::ingest::modes;
 use crate::ingest::modes::Plan;
@@ -52,8 +51,8 @@ pub(crate) fn open(wanted: &Wanted, ask: &Ask, stop: &CancellationToken) -> Resu
         node: device.node.clone(),
         modes,
     })?;
-    let opening = options::native()(&device.node, Some(&plan.mode));
-    let input = Input::open(&opening, stop.clone()).map_err(|e| CameraError::opening(&device.node, e))?;
+    let input = Input::camera(&device.node, Some(&plan.mode), stop.clone())
+        .map_err(|e| CameraError::opening(&device.node, e))?;
     Ok(opened(device, input, plan))
 }
 
@@ -61,8 +60,7 @@ pub(crate) fn open(wanted: &Wanted, ask: &Ask, stop: &CancellationToken) -> Resu
 fn guess(device: &Device, ask: &Ask, stop: &CancellationToken) -> Result<Opened, CameraError> {
     let mut first_error: Option<AvError> = None;
     for plan in modes::guesses(ask) {
-        let opening = options::native()(&device.node, plan.as_ref().map(|p| &p.mode));
-        match Input::open(&opening, stop.clone()) {
+        match Input::camera(&device.node, plan.as_ref().map(|p| &p.mode), stop.clone()) {
             Ok(input) => {
                 let plan = plan.unwrap_or_else(|| as_it_is(&input, ask));
                 return Ok(opened(device, input, plan));

@@ -1,6 +1,5 @@
 //! One time line for a path, whatever its cameras' clocks do. Pure.
 
-use std::time::Duration;
 use std::time::Instant;
 
 use crate::base::time::MediaTime;
@@ -85,6 +84,8 @@ impl TimeLine {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn ms(n: u64) -> Duration {
