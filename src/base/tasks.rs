@@ -35,7 +35,7 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let task = f(self.stop.clone()).instrument(tracing::info_span!("task", name));
+        let task = f(self.stop.clone()).instrument(tracing::debug_span!("task", name));
         self.tracker.spawn(task);
     }
     /// Runs a thread for work that blocks (libav). It must look at the token often enough to end soon.

@@ -108,7 +108,8 @@ struct Driver {
     udp: Option<Arc<UdpPair>>,
     /// Told by the fan-out when a stream that is read here has ended, or the socket failed.
     over: Arc<Notify>,
-    plays: HashMap<SessionId, Play>,
+    /// Boxed: a map keeps room for more entries than the one that there is.
+    plays: HashMap<SessionId, Box<Play>>,
     records: HashMap<SessionId, Record>,
     /// A stream that was announced and has no session yet.
     announced: Option<Arc<Mutex<Recording>>>,
@@ -136,7 +137,7 @@ impl Driver {
                 () = self.out.filled() => {}
                 () = tokio::time::sleep_until(wake.into()) => self.tick()?,
                 () = self.over.notified() => {
-                    if self.plays.values().any(Play::bye_if_ended) {
+                    if self.plays.values().any(|play| play.bye_if_ended()) {
                         return Ok(());
                     }
                 }
@@ -171,7 +172,8 @@ impl Driver {
                     self.out.write(&mut [bytes.into()].into())?;
                 }
                 Output::Ask(ask) => {
-                    let answer = self.answer(ask).await.unwrap_or_else(Answer::Refused);
+                    // Boxed: rare, and its size would be every connection's.
+                    let answer = Box::pin(self.answer(ask)).await.unwrap_or_else(Answer::Refused);
                     let now = self.now();
                     self.core.answer(now, answer);
                 }
@@ -245,14 +247,14 @@ impl Driver {
     /// When a reader whose socket is full has been patient enough with us.
     fn stuck_at(&self) -> Option<Instant> {
         let full = self.out.is_full();
-        let last = full.then(|| self.plays.values().filter_map(Play::stuck_since).max())??;
+        let last = full.then(|| self.plays.values().filter_map(|play| play.stuck_since()).max())??;
         Some(last + self.server.context.options.stuck)
     }
 
     fn event(&mut self, event: Event) {
         match event {
             Event::Paused { session } => {
-                self.plays.get_mut(&session).into_iter().for_each(Play::pause);
+                self.plays.get_mut(&session).into_iter().for_each(|play| play.pause());
                 if let Some(record) = self.records.get(&session) {
                     record.recording.lock().expect(NOT_POISONED).set_running(false);
                 }
@@ -262,7 +264,7 @@ impl Driver {
                 self.plays
                     .get(&session)
                     .into_iter()
-                    .for_each(Play::end_as_last_seen);
+                    .for_each(|play| play.end_as_last_seen());
                 self.end(session);
             }
             Event::TrackTornDown { session, track } => {
@@ -395,7 +397,7 @@ impl Driver {
             Some(play) => play,
             None => {
                 let (server, peer) = (Arc::clone(&self.server), self.peer.again());
-                new_play(&server, peer, &mut setup).await?
+                Box::new(new_play(&server, peer, &mut setup).await?)
             }
         };
         let known = play.has_tracks();

@@ -81,6 +81,9 @@ enum Found {
     Head(usize),
 }
 
+/// A buffer up to this size is let go when it is empty: most connections are readers that rarely speak.
+const SMALL: usize = 4096;
+
 impl Parser {
     /// Takes bytes in.
     pub fn push(&mut self, bytes: &[u8]) {
@@ -94,6 +97,13 @@ impl Parser {
     /// Bytes taken in that no message has used yet.
     pub fn waiting(&self) -> usize {
         self.buf.len() - self.start
+    }
+
+    /// Gives back the memory of a few requests; that of a publisher's packets is needed again at once.
+    pub(super) fn rest(&mut self) {
+        if self.waiting() == 0 && self.buf.capacity() <= SMALL {
+            (self.buf, self.start) = (Vec::new(), 0);
+        }
     }
 
     /// The next message, if it is all there.

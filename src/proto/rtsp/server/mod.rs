@@ -237,7 +237,13 @@ impl Conn {
         match self.out.pop_front() {
             Some(output) => output,
             None if self.closed => Output::Close,
-            None => Output::WaitUntil(self.wake_at()),
+            None => {
+                self.parser.rest();
+                if !self.sessions.iter().any(|s| s.state == State::Recording) {
+                    self.out.shrink_to_fit();
+                }
+                Output::WaitUntil(self.wake_at())
+            }
         }
     }
 
