@@ -53,7 +53,7 @@ impl TimeLine {
         });
         let passed = device.saturating_sub(anchor.newest);
         let late = offset.saturating_sub(anchor.offset);
-        if late < 0 || late > LATEST || passed < 0 {
+        if !(0..=LATEST).contains(&late) || passed < 0 {
             anchor.offset = offset;
         } else {
             anchor.offset += late.min(passed.saturating_mul(CREEP_PPM) / 1_000_000);

@@ -29,7 +29,7 @@ pub struct Input(Inner);
 enum Inner {
     Libav(Libav),
     #[cfg(target_os = "linux")]
-    V4l2(v4l2::V4l2),
+    V4l2(Box<v4l2::V4l2>),
 }
 
 struct Libav {
@@ -60,7 +60,7 @@ impl Input {
         #[cfg(target_os = "linux")]
         if let Some(mode) = mode {
             match v4l2::V4l2::open(node, mode) {
-                Ok(opened) => return Ok(Self(Inner::V4l2(opened))),
+                Ok(opened) => return Ok(Self(Inner::V4l2(Box::new(opened)))),
                 Err(e) if is_final(&e) => return Err(e),
                 Err(e) => tracing::debug!("The camera is left to libavdevice: {e}."),
             }

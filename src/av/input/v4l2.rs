@@ -199,10 +199,11 @@ fn picture(
         Some(_) => whole(used, mode)?,
         None => Packet::copy(used),
     };
-    let taken = meta.timestamp;
+    #[allow(clippy::useless_conversion, reason = "seconds have 32 bits on some systems")]
+    let (seconds, micros) = (i64::from(meta.timestamp.sec), i64::from(meta.timestamp.usec));
     Ok(Chunk {
         av_packet,
-        pts: Some(i64::from(taken.sec) * 1_000_000 + i64::from(taken.usec)),
+        pts: Some(seconds * 1_000_000 + micros),
     })
 }
 
