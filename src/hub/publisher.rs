@@ -255,7 +255,7 @@ impl TrackWriter {
     /// Follows the publisher's sequence numbers; returns how many packets are missing.
     fn follow(&mut self, sequence: u16, stream: &Stream) -> u64 {
         let step = self.last_in.map(|last| sequence.wrapping_sub(last));
-        let lost = match step {
+        match step {
             Some(step @ 1..MAX_GAP) => {
                 self.last_in = Some(sequence);
                 u64::from(step - 1)
@@ -269,8 +269,7 @@ impl TrackWriter {
                 self.last_in = Some(sequence);
                 0
             }
-        };
-        lost
+        }
     }
     fn add(&mut self, packet: &[u8], sequence: u16, rtp_time: u32, kind: BurstKind, now: Instant) {
         let sequence = sequence.wrapping_add(self.offset);

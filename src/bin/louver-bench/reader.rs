@@ -239,8 +239,8 @@ impl Conn {
             .header("content-base")
             .unwrap_or(&url)
             .trim_end_matches('/');
-        let controls = body.lines().filter_map(|l| l.strip_prefix("a=control:"));
-        let control = controls.last().ok_or("the server's SDP has no a=control")?;
+        let mut controls = body.lines().filter_map(|l| l.strip_prefix("a=control:"));
+        let control = controls.next_back().ok_or("the server's SDP has no a=control")?;
         Ok(if control.starts_with("rtsp://") {
             control.to_owned()
         } else {

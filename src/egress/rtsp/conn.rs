@@ -254,7 +254,10 @@ impl Driver {
     fn event(&mut self, event: Event) {
         match event {
             Event::Paused { session } => {
-                self.plays.get_mut(&session).into_iter().for_each(|play| play.pause());
+                self.plays
+                    .get_mut(&session)
+                    .into_iter()
+                    .for_each(|play| play.pause());
                 if let Some(record) = self.records.get(&session) {
                     record.recording.lock().expect(NOT_POISONED).set_running(false);
                 }
