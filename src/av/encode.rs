@@ -61,8 +61,11 @@ pub struct Encoder {
     pending: VecDeque<(i64, MediaTime)>,
 }
 
+/// The libraries' name of an encoder, and its options.
+type Candidate = (&'static str, &'static [(&'static str, &'static str)]);
+
 /// Encoders in the order in which they are tried, with their options for least delay.
-const CANDIDATES: &[(&str, &[(&str, &str)])] = &[
+const CANDIDATES: &[Candidate] = &[
     (
         "libx264",
         &[
@@ -97,10 +100,13 @@ const CANDIDATES: &[(&str, &[(&str, &str)])] = &[
 impl Encoder {
     /// Opens the first encoder that works and learns its parameter sets by encoding one black picture.
     pub fn open(options: &Options) -> Result<Self, AvError> {
+        Self::open_first(CANDIDATES, options)
+    }
+    fn open_first(candidates: &[Candidate], options: &Options) -> Result<Self, AvError> {
         init();
         check_size(options.width & !1, options.height & !1)?;
         let mut tried = Vec::new();
-        for (name, settings) in CANDIDATES {
+        for (name, settings) in candidates {
             if options.encoder.as_deref().is_some_and(|only| only != *name) {
                 continue;
             }
@@ -466,6 +472,20 @@ mod tests {
         assert!(e.to_string().contains("unknown encoder libopenh265"), "{e}");
         assert!(Encoder::open(&options(0, 120)).is_err());
         assert!(Encoder::open(&options(20_000, 120)).is_err());
+    }
+
+    #[test]
+    fn encoders_that_do_not_work_here_are_passed_over_and_told() {
+        // No encoder of that name; one that encodes something else and so has no parameter sets.
+        let broken: &[Candidate] = &[("h264_of_tomorrow", &[]), ("mpeg4", &[])];
+        let Err(e) = Encoder::open_first(broken, &options(160, 120)) else {
+            panic!("opened");
+        };
+        let text = e.to_string();
+        assert!(text.contains("no h264_of_tomorrow, mpeg4: "), "{text}");
+        let last = [broken, &CANDIDATES[..1]].concat();
+        let encoder = Encoder::open_first(&last, &options(160, 120)).unwrap();
+        assert_eq!(encoder.name(), CANDIDATES[0].0);
     }
 
     #[test]

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     fn a_forbidden_camera_names_the_group_and_the_command() {
         // Any file has a group; /dev/null's is root.
         let text = CameraError::opening("/dev/null", os(errno::EACCES)).to_string();
