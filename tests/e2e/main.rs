@@ -22,6 +22,7 @@ mod rtsp; // a small RTSP reader that chooses its source address
 
 // The tests.
 mod camera; // V4L2 and UVC cameras in a virtual machine
+mod pattern; // the test picture, number by number
 mod privacy; // a viewer made of canaries
 mod publish_read; // the matrix of publishers and readers
 mod seeds; // the commands people asked with

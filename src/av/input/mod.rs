@@ -44,6 +44,8 @@ pub struct Chunk {
     pub(crate) av_packet: Packet,
     /// When the device says that it was taken, in microseconds of its own clock.
     pub pts: Option<i64>,
+    /// Pictures before it that the driver had no room for, where it tells.
+    pub missed: u32,
 }
 
 impl Chunk {
@@ -153,7 +155,11 @@ impl Libav {
             .pts()
             .zip(base)
             .map(|(t, base)| t.rescale(base, (1, 1_000_000)));
-        Ok(Some(Chunk { av_packet, pts }))
+        Ok(Some(Chunk {
+            av_packet,
+            pts,
+            missed: 0,
+        }))
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct V4l2 {
     pending: Option<Chunk>,
     /// Whether the bindings' `next` may be used: it wants to hold a buffer.
     primed: bool,
+    /// The driver's number of the newest picture.
+    sequence: Option<u32>,
 }
 
 impl V4l2 {
@@ -95,7 +97,11 @@ impl V4l2 {
             };
         }
         match stream.next() {
-            Ok((bytes, meta)) => picture(bytes, meta, self.row, &self.mode).map(Some),
+            Ok((bytes, meta)) => {
+                let mut chunk = picture(bytes, meta, self.row, &self.mode)?;
+                chunk.missed = missed(self.sequence.replace(meta.sequence), meta.sequence);
+                Ok(Some(chunk))
+            }
             Err(e) => none_or(e),
         }
     }
@@ -144,6 +150,7 @@ fn start(node: &str, mode: &Mode) -> io::Result<V4l2> {
         row,
         pending,
         primed,
+        sequence: None,
     })
 }
 
@@ -204,7 +211,16 @@ fn picture(
     Ok(Chunk {
         av_packet,
         pts: Some(seconds * 1_000_000 + micros),
+        missed: 0,
     })
+}
+
+/// Pictures that the driver had no buffer for, by its numbers. A number that goes back, or far, is a new count.
+fn missed(last: Option<u32>, now: u32) -> u32 {
+    match last.map(|last| now.wrapping_sub(last)) {
+        Some(step @ 1..=1000) => step - 1,
+        _ => 0,
+    }
 }
 
 /// A raw picture must have all its rows.
@@ -280,6 +296,16 @@ mod tests {
         assert!(matches!(marked, Err(AvError::Damaged(_))));
         assert!(row_bytes(&Coding::Raw("yuv420p"), 2, 6).is_err());
         assert_eq!(row_bytes(&Coding::Jpeg, 2, 0).unwrap(), None);
+    }
+
+    #[test]
+    fn gaps_in_the_drivers_numbers_are_missed_pictures() {
+        assert_eq!(missed(None, 77), 0);
+        assert_eq!(missed(Some(77), 78), 0);
+        assert_eq!(missed(Some(77), 81), 3);
+        assert_eq!(missed(Some(u32::MAX), 0), 0);
+        assert_eq!(missed(Some(500), 0), 0);
+        assert_eq!(missed(Some(0), 0), 0);
     }
 
     #[test]

@@ -165,6 +165,7 @@ impl Capture<'_> {
             match session.opened.input.read() {
                 Ok(Some(chunk)) => {
                     self.context.metrics.frames_captured.inc();
+                    self.context.metrics.frames_skipped.inc_by(chunk.missed.into());
                     backlog.push(chunk);
                     if backlog.len() < 32 {
                         continue; // is there more?
