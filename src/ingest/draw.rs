@@ -127,7 +127,7 @@ pub(crate) fn number(frame: &mut Frame, number: u32) {
     }
 }
 
-/// Reads the number that [`number`] drew, from luma samples `stride` apart by rows, of a picture `width`
+/// Reads the number that `number` drew, from luma samples `stride` apart by rows, of a picture `width`
 /// wide. `None` when there is none, or it is damaged.
 pub fn read_number(luma: &[u8], stride: usize, width: u32) -> Option<u32> {
     let side = width / BLOCKS;
