@@ -26,6 +26,8 @@ use crate::proto::rtp::rtcp;
 
 /// A reader may be this far behind before it jumps to the newest keyframe.
 const MAX_LAG: Duration = Duration::from_secs(3);
+/// Bytes handed to a socket in one go.
+const MAX_QUEUED: usize = 256 << 10;
 /// Bursts looked at in one go.
 const BATCH: usize = 16;
 
@@ -138,6 +140,11 @@ impl Delivery {
     /// # Errors
     /// When the connection failed.
     pub(super) fn pump(&mut self, now: Instant, first: u64, window: &[Arc<Burst>]) -> io::Result<Pumped> {
+        if let Way::Tcp { out, .. } = &self.way
+            && out.is_full()
+        {
+            return Ok(Pumped::Full);
+        }
         loop {
             let held: Vec<Arc<Burst>>;
             let bursts = if self.at >= first && self.at <= first + window.len() as u64 {
@@ -241,27 +248,39 @@ impl Delivery {
     }
 
     fn send(&mut self, now: Instant, bursts: &[Arc<Burst>]) -> io::Result<Pumped> {
-        let mut media = 0;
+        let mut queued = 0;
         for burst in bursts {
             self.at += 1;
+            let media = burst.kind != BurstKind::Report;
             let n = usize::from(burst.track.0);
-            if burst.kind != BurstKind::Report && !self.reported.get(n).copied().unwrap_or(true) {
+            if media && !self.reported.get(n).copied().unwrap_or(true) {
                 self.reported[n] = true;
                 if let Some(report) = self.stream.sender_report(burst.track, burst.rtp_time) {
                     self.control(burst.track, &report);
                 }
             }
-            if self.enqueue(burst) && burst.kind != BurstKind::Report {
-                media += 1;
+            if self.enqueue(burst) && media {
                 self.tally.bursts += 1;
                 self.tally.bytes += burst.wire().len() as u64;
+                queued += burst.wire().len();
+            }
+            // Not more than this at once: what a full socket leaves over is held for this reader alone.
+            if queued >= MAX_QUEUED {
+                queued = 0;
+                if self.write(now)? == Pumped::Full {
+                    return Ok(Pumped::Full);
+                }
             }
         }
+        self.write(now)
+    }
+    /// Hands what is queued to the socket, and opens the statistics session when the first of it has left.
+    fn write(&mut self, now: Instant) -> io::Result<Pumped> {
         let wrote = match &self.way {
             Way::Tcp { out, .. } => out.write(&mut self.queue)?,
             Way::Udp { .. } => Wrote::All,
         };
-        if media > 0
+        if self.tally.bursts > 0
             && let Some(begin) = self.begin.take()
         {
             self.session = Some(begin());

@@ -193,3 +193,6 @@ fn tcp_options(socket: &tokio::net::TcpStream) {
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(15)));
 }
+
+#[cfg(test)]
+mod tests;

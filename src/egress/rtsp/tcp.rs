@@ -51,6 +51,15 @@ impl TcpOut {
     pub(super) fn socket(&self) -> &TcpStream {
         &self.socket
     }
+    /// Bytes that wait for room.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let pending = self
+            .pending
+            .lock()
+            .expect("no panic happens while the lock is held");
+        pending.iter().map(Bytes::len).sum()
+    }
     /// Whether bytes wait for room.
     pub(super) fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
