@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -68,7 +69,7 @@ pub(crate) fn louver(args: &Args, dir: &Path, sources: &[&str]) -> Result<Comman
         .arg(config)
         .arg("--data-dir")
         .arg(dir.join("data"));
-    cmd.args(["--log", "warn"]).args(sources);
+    cmd.args(["--log", "warn"]).args(sources).stderr(Stdio::null());
     Ok(cmd)
 }
 

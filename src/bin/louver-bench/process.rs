@@ -43,7 +43,11 @@ impl Process {
                 return Ok((process, addr));
             }
         }
-        Err(format!("{} ended before it was listening", cmd.get_program().display()).into())
+        Err(format!(
+            "{} ended before it was listening; start it by hand to see why",
+            cmd.get_program().display()
+        )
+        .into())
     }
     /// Starts a shell command on a free port and waits until that port answers.
     pub(crate) fn shell(command: &str) -> Result<(Self, SocketAddr), Fault> {
