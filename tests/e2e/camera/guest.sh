@@ -80,7 +80,7 @@ start_reader() { # NAME PATH [FFMPEG OPTIONS...]
 	local name=$1 path=$2
 	shift 2
 	ffmpeg -nostdin -v error -rtsp_transport tcp -i "rtsp://$rtsp/$path" -an "$@" \
-		-vsync passthrough -vf scale=48:36:flags=area -pix_fmt rgb24 -flush_packets 1 -f rawvideo -y "$out/$name.rgb" \
+		-vsync passthrough -enc_time_base 1:90000 -vf scale=48:36:flags=area -pix_fmt rgb24 -flush_packets 1 -f rawvideo -y "$out/$name.rgb" \
 		2>"$out/$name-reader.log" &
 	reader=$!
 }
