@@ -139,10 +139,7 @@ fn relayed() -> Vec<Relayed> {
     let row = |codec| Relayed {
         codec: Codec::to_string(&codec),
         rtsp: true,
-        mpegts: matches!(
-            codec,
-            Codec::H264 | Codec::H265 | Codec::Mpeg4Visual | Codec::Aac
-        ),
+        mpegts: matches!(codec, Codec::H264 | Codec::H265 | Codec::Mpeg4Visual | Codec::Aac),
         pictures: matches!(
             codec,
             Codec::H264 | Codec::H265 | Codec::Mpeg4Visual | Codec::Jpeg
