@@ -11,6 +11,7 @@ use crate::peers::ffmpeg;
 use crate::relay::Options;
 use crate::relay::Relay;
 use crate::relay::eventually;
+use crate::relay::louver;
 
 const PATTERN: &str = "pattern:?size=320x240&fps=15";
 
@@ -149,6 +150,33 @@ fn no_cookie_is_set_and_no_other_site_is_loaded() {
             "{asset}"
         );
     }
+    relay.stop();
+}
+
+#[test]
+fn started_without_a_word_it_shows_the_camera_or_says_that_there_is_none() {
+    let relay = Relay::start(Options::default());
+    relay.wait_for_state("webcam", "ready");
+    let mut pictures = ffmpeg::read(&relay.rtsp("webcam"), Transport::Tcp, 10);
+    pictures.dedup();
+    assert_eq!(pictures.len(), 10, "the picture moves");
+    let source = relay.api("/api/v1/paths")["items"][0]["source"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let devices = louver().args(["devices", "--json"]).output().unwrap();
+    let devices: Value = serde_json::from_slice(&devices.stdout).unwrap();
+    let has_camera = devices["items"].as_array().is_some_and(|d| !d.is_empty());
+    assert!(
+        source.starts_with(if has_camera { "webcam:" } else { "pattern:" }),
+        "{source}: {devices}"
+    );
+    assert_eq!(
+        relay.log().contains("No camera was found"),
+        !has_camera,
+        "{}",
+        relay.log()
+    );
     relay.stop();
 }
 
