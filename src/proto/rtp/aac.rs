@@ -9,6 +9,8 @@ use crate::proto::aac::AudioSpecificConfig;
 use crate::proto::bits::BitReader;
 use crate::proto::rtp::depacketizer::Fault;
 use crate::proto::rtp::depacketizer::Output;
+use crate::proto::rtp::depacketizer::TakeFrames;
+use crate::proto::rtp::header::Header;
 use crate::proto::rtp::header::Writer;
 
 /// The most bytes that the 13 bits of an AU header can tell.
@@ -80,38 +82,6 @@ impl Depacketizer {
         })
     }
 
-    /// Takes the payload of a packet that was sent at `pts`. `gap`: the packet before was lost.
-    pub(super) fn packet(
-        &mut self,
-        payload: &[u8],
-        timestamp: u32,
-        pts: MediaTime,
-        gap: bool,
-        out: &mut Output,
-    ) -> Result<(), Fault> {
-        let (sizes, data) = self.au_headers(payload)?;
-        if let [size] = sizes[..]
-            && size > data.len()
-        {
-            return self.part(size, data, timestamp, pts, gap, out);
-        }
-        if self.partial.take().is_some() {
-            out.dropped();
-        }
-        let mut rest = data;
-        for (i, size) in sizes.into_iter().enumerate() {
-            let (au, after) = rest
-                .split_at_checked(size)
-                .ok_or("an AU reaches beyond its packet")?;
-            if !au.is_empty() {
-                let ticks = pts.ticks.saturating_add(self.duration.saturating_mul(i as i64));
-                out.emit(MediaTime::new(ticks, pts.rate), true, au.to_vec());
-            }
-            rest = after;
-        }
-        Ok(())
-    }
-
     /// The sizes of the AUs, and what follows the AU headers (section 3.2.1).
     fn au_headers<'a>(&self, payload: &'a [u8]) -> Result<(Vec<usize>, &'a [u8]), Fault> {
         const SHORT: Fault = "the AU headers reach beyond their packet";
@@ -168,6 +138,39 @@ impl Depacketizer {
             let data = std::mem::take(&mut partial.data);
             self.partial = None;
             out.emit(pts, true, data);
+        }
+        Ok(())
+    }
+}
+
+impl TakeFrames for Depacketizer {
+    fn packet(
+        &mut self,
+        payload: &[u8],
+        header: &Header,
+        pts: MediaTime,
+        gap: bool,
+        out: &mut Output,
+    ) -> Result<(), Fault> {
+        let (sizes, data) = self.au_headers(payload)?;
+        if let [size] = sizes[..]
+            && size > data.len()
+        {
+            return self.part(size, data, header.timestamp, pts, gap, out);
+        }
+        if self.partial.take().is_some() {
+            out.dropped();
+        }
+        let mut rest = data;
+        for (i, size) in sizes.into_iter().enumerate() {
+            let (au, after) = rest
+                .split_at_checked(size)
+                .ok_or("an AU reaches beyond its packet")?;
+            if !au.is_empty() {
+                let ticks = pts.ticks.saturating_add(self.duration.saturating_mul(i as i64));
+                out.emit(MediaTime::new(ticks, pts.rate), true, au.to_vec());
+            }
+            rest = after;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! Not here: waiting for packets that are late. Whoever reads UDP may sort before; here they are lost.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 
 use bytes::Bytes;
 
@@ -21,7 +22,6 @@ use crate::proto::rtp::jpeg;
 use crate::proto::rtp::mpeg4;
 use crate::proto::rtp::order::Arrival;
 use crate::proto::rtp::order::Order;
-use crate::proto::rtp::pictures::Assembly;
 use crate::proto::rtp::pictures::Pictures;
 use crate::proto::rtp::simple;
 
@@ -65,23 +65,36 @@ pub(super) type Fault = &'static str;
 #[derive(Debug)]
 enum Join {
     Pictures(Pictures),
-    Aac(aac::Depacketizer),
+    Frames(Box<dyn TakeFrames>),
     /// Every payload is a unit.
     Whole,
     /// Every payload is some packets of a transport stream.
     Ts,
 }
 
+/// Codecs whose packets have one frame, several, or a part of one.
+pub(super) trait TakeFrames: Debug + Send + Sync {
+    /// Takes the payload, which is not empty, of a packet that was sent at `pts`. `gap`: the packet before it
+    /// was lost.
+    fn packet(
+        &mut self,
+        payload: &[u8],
+        header: &Header,
+        pts: MediaTime,
+        gap: bool,
+        out: &mut Output,
+    ) -> Result<(), Fault>;
+}
+
 impl Depacketizer {
     /// A depacketizer for `track`, or `None` if there is none for its codec or its mode.
     pub fn new(track: &Track) -> Option<Self> {
-        let pictures = |assembly| Join::Pictures(Pictures::new(assembly));
         let join = match track.codec {
-            Codec::H264 => pictures(Assembly::H264(h264::Depacketizer::new(track)?)),
-            Codec::H265 => pictures(Assembly::H265(h265::Depacketizer::new(track)?)),
-            Codec::Mpeg4Visual => pictures(Assembly::Mpeg4(mpeg4::Depacketizer::new(track))),
-            Codec::Jpeg => pictures(Assembly::Jpeg(jpeg::Depacketizer::default())),
-            Codec::Aac => Join::Aac(aac::Depacketizer::new(track)?),
+            Codec::H264 => Join::Pictures(Pictures::new(h264::depacketizer(track)?)),
+            Codec::H265 => Join::Pictures(Pictures::new(h265::depacketizer(track)?)),
+            Codec::Mpeg4Visual => Join::Pictures(Pictures::new(mpeg4::Depacketizer::new(track))),
+            Codec::Jpeg => Join::Pictures(Pictures::new(jpeg::Depacketizer::default())),
+            Codec::Aac => Join::Frames(Box::new(aac::Depacketizer::new(track)?)),
             Codec::Opus | Codec::Pcma | Codec::Pcmu => Join::Whole,
             Codec::MpegTs => Join::Ts,
             Codec::AacLatm | Codec::Vp8 | Codec::Vp9 | Codec::Other => return None,
@@ -150,7 +163,7 @@ impl Depacketizer {
         let gap = std::mem::take(&mut self.gap);
         let pts = self.out.extend(header.timestamp);
         match &mut self.join {
-            Join::Aac(aac) => return aac.packet(payload, header.timestamp, pts, gap, &mut self.out),
+            Join::Frames(frames) => return frames.packet(payload, header, pts, gap, &mut self.out),
             Join::Ts => simple::check_ts(payload)?,
             Join::Whole | Join::Pictures(_) => {}
         }

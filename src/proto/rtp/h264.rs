@@ -9,36 +9,25 @@ use crate::proto::h264;
 use crate::proto::h264::nal;
 use crate::proto::rtp::depacketizer::Fault;
 use crate::proto::rtp::header::Writer;
+use crate::proto::rtp::nals;
 use crate::proto::rtp::nals::NalAssembly;
 use crate::proto::rtp::nals::Role;
-use crate::proto::rtp::pictures::Assemble;
 
 /// Sends the NAL units of an Annex B access unit, large ones in equal fragments.
 ///
 /// Access unit delimiters and filler stay behind: RTP marks the end of a unit itself, and filler is what a
 /// stream of constant rate pads with.
 pub(super) fn packetize(writer: &mut Writer, unit: &[u8], timestamp: u32, out: &mut Vec<Vec<u8>>) {
-    let mut nals = nal_units(unit)
-        .filter(|nal| travels(h264::nal_type(nal)))
-        .peekable();
-    while let Some(nal) = nals.next() {
-        let last = nals.peek().is_none();
-        if nal.len() <= writer.max_payload {
-            writer.packet(out, last, timestamp, &[nal]);
-            continue;
-        }
-        let (header, body) = (nal[0], &nal[1..]);
-        let share = Writer::equal_share(body.len(), writer.max_payload.saturating_sub(2));
-        let count = body.len().div_ceil(share);
-        for (i, fragment) in body.chunks(share).enumerate() {
-            let (start, end) = (i == 0, i + 1 == count);
-            let fu = [
-                header & 0xe0 | nal::FU_A,
-                u8::from(start) << 7 | u8::from(end) << 6 | header & 0x1f,
-            ];
-            writer.packet(out, last && end, timestamp, &[&fu, fragment]);
-        }
-    }
+    let nals = nal_units(unit).filter(|nal| travels(h264::nal_type(nal)));
+    nals::packetize(writer, nals, timestamp, out, fu_a);
+}
+
+/// The two bytes before a fragment (section 5.8).
+fn fu_a(&[header]: &[u8; 1], start: bool, end: bool) -> [u8; 2] {
+    [
+        header & 0xe0 | nal::FU_A,
+        u8::from(start) << 7 | u8::from(end) << 6 | header & 0x1f,
+    ]
 }
 
 /// NAL units that are sent and kept: neither padding nor what would be taken for a structure of RTP.
@@ -65,53 +54,28 @@ fn role(nal: &[u8]) -> Role {
     }
 }
 
-/// Puts access units together; see [`NalAssembly`]. Keyframes have an IDR slice or a recovery point.
-#[derive(Debug)]
-pub(super) struct Depacketizer {
-    nals: NalAssembly,
+/// Puts access units together. Keyframes have an IDR slice or a recovery point. `None` for interleaved mode.
+pub(super) fn depacketizer(track: &Track) -> Option<NalAssembly> {
+    if track.fmtp_param("packetization-mode") == Some("2") {
+        return None;
+    }
+    Some(NalAssembly::new(role, take, &h264::parameter_sets(track)))
 }
 
-impl Depacketizer {
-    /// `None` for interleaved mode.
-    pub(super) fn new(track: &Track) -> Option<Self> {
-        if track.fmtp_param("packetization-mode") == Some("2") {
-            return None;
+fn take(nals: &mut NalAssembly, payload: &[u8]) -> Result<(), Fault> {
+    match (h264::nal_type(payload), payload) {
+        (1..=nal::LAST_SINGLE, _) => nals.whole(payload),
+        (nal::STAP_A, [_, rest @ ..]) => nals.aggregated(rest),
+        // Section 5.8: the type of the NAL unit is split over the two bytes.
+        (nal::FU_A, &[indicator, fu, ref body @ ..]) => {
+            let header = [indicator & 0xe0 | fu & 0x1f];
+            nals.fragment((fu & 0x80 != 0).then_some(&header), body, fu & 0x40 != 0)
         }
-        Some(Self {
-            nals: NalAssembly::new(role, &h264::parameter_sets(track)),
-        })
-    }
-}
-
-impl Assemble for Depacketizer {
-    fn begin(&mut self, after_gap: bool) {
-        self.nals.begin(after_gap);
-    }
-
-    fn add(&mut self, payload: &[u8]) -> Result<(), Fault> {
-        match (h264::nal_type(payload), payload) {
-            (1..=nal::LAST_SINGLE, _) => self.nals.whole(payload),
-            (nal::STAP_A, [_, rest @ ..]) => self.nals.aggregated(rest),
-            // Section 5.8: the type of the NAL unit is split over the two bytes.
-            (nal::FU_A, &[indicator, fu, ref body @ ..]) => {
-                let header = [indicator & 0xe0 | fu & 0x1f];
-                self.nals
-                    .fragment((fu & 0x80 != 0).then_some(&header), body, fu & 0x40 != 0)
-            }
-            (nal::FU_A, _) => Err("a fragment is shorter than its header"),
-            (nal::STAP_B | nal::MTAP16 | nal::MTAP24 | nal::FU_B, _) => {
-                Err("packets of interleaved mode are not read")
-            }
-            _ => Ok(()), // types 0, 30 and 31 are unspecified and have to be ignored (section 5.2)
+        (nal::FU_A, _) => Err("a fragment is shorter than its header"),
+        (nal::STAP_B | nal::MTAP16 | nal::MTAP24 | nal::FU_B, _) => {
+            Err("packets of interleaved mode are not read")
         }
-    }
-
-    fn has_picture(&self) -> bool {
-        self.nals.has_picture()
-    }
-
-    fn finish(&mut self) -> Option<(Vec<u8>, bool)> {
-        self.nals.finish()
+        _ => Ok(()), // types 0, 30 and 31 are unspecified and have to be ignored (section 5.2)
     }
 }
 

@@ -9,31 +9,20 @@ use crate::proto::h265;
 use crate::proto::h265::nal;
 use crate::proto::rtp::depacketizer::Fault;
 use crate::proto::rtp::header::Writer;
+use crate::proto::rtp::nals;
 use crate::proto::rtp::nals::NalAssembly;
 use crate::proto::rtp::nals::Role;
-use crate::proto::rtp::pictures::Assemble;
 
 /// Sends the NAL units of an Annex B access unit, large ones in equal fragments; without delimiters and filler.
 pub(super) fn packetize(writer: &mut Writer, unit: &[u8], timestamp: u32, out: &mut Vec<Vec<u8>>) {
-    let mut nals = nal_units(unit)
-        .filter(|nal| h265::nal_type(nal).is_some_and(travels))
-        .peekable();
-    while let Some(nal) = nals.next() {
-        let last = nals.peek().is_none();
-        if nal.len() <= writer.max_payload {
-            writer.packet(out, last, timestamp, &[nal]);
-            continue;
-        }
-        let (kind, body) = (nal[0] >> 1 & 0x3f, &nal[2..]);
-        let share = Writer::equal_share(body.len(), writer.max_payload.saturating_sub(3));
-        let count = body.len().div_ceil(share);
-        for (i, fragment) in body.chunks(share).enumerate() {
-            let (start, end) = (i == 0, i + 1 == count);
-            let flags = u8::from(start) << 7 | u8::from(end) << 6;
-            let fu = [nal[0] & 0x81 | nal::FU << 1, nal[1], flags | kind];
-            writer.packet(out, last && end, timestamp, &[&fu, fragment]);
-        }
-    }
+    let nals = nal_units(unit).filter(|nal| h265::nal_type(nal).is_some_and(travels));
+    nals::packetize(writer, nals, timestamp, out, fu);
+}
+
+/// The three bytes before a fragment (section 4.4.3).
+fn fu(&[first, second]: &[u8; 2], start: bool, end: bool) -> [u8; 3] {
+    let flags = u8::from(start) << 7 | u8::from(end) << 6;
+    [first & 0x81 | nal::FU << 1, second, flags | first >> 1 & 0x3f]
 }
 
 /// NAL units that are sent and kept: neither padding nor what would be taken for a structure of RTP.
@@ -60,52 +49,28 @@ fn role(nal: &[u8]) -> Role {
     }
 }
 
-/// Puts access units together; see [`NalAssembly`]. Keyframes have a slice of an IRAP picture.
-#[derive(Debug)]
-pub(super) struct Depacketizer {
-    nals: NalAssembly,
+/// Puts access units together. Keyframes have a slice of an IRAP picture. `None` if packets carry decoding
+/// order numbers.
+pub(super) fn depacketizer(track: &Track) -> Option<NalAssembly> {
+    if track.fmtp_param("sprop-max-don-diff").is_some_and(|v| v != "0") {
+        return None;
+    }
+    Some(NalAssembly::new(role, take, &h265::parameter_sets(track)))
 }
 
-impl Depacketizer {
-    /// `None` if packets carry decoding order numbers.
-    pub(super) fn new(track: &Track) -> Option<Self> {
-        if track.fmtp_param("sprop-max-don-diff").is_some_and(|v| v != "0") {
-            return None;
+fn take(nals: &mut NalAssembly, payload: &[u8]) -> Result<(), Fault> {
+    match (h265::nal_type(payload), payload) {
+        (Some(0..=nal::LAST_SINGLE), _) => nals.whole(payload),
+        (Some(nal::AP), [_, _, rest @ ..]) => nals.aggregated(rest),
+        // Section 4.4.3: the type of the NAL unit stands in the third byte.
+        (Some(nal::FU), &[first, second, fu, ref body @ ..]) => {
+            let header = [first & 0x81 | (fu & 0x3f) << 1, second];
+            nals.fragment((fu & 0x80 != 0).then_some(&header), body, fu & 0x40 != 0)
         }
-        Some(Self {
-            nals: NalAssembly::new(role, &h265::parameter_sets(track)),
-        })
-    }
-}
-
-impl Assemble for Depacketizer {
-    fn begin(&mut self, after_gap: bool) {
-        self.nals.begin(after_gap);
-    }
-
-    fn add(&mut self, payload: &[u8]) -> Result<(), Fault> {
-        match (h265::nal_type(payload), payload) {
-            (Some(0..=nal::LAST_SINGLE), _) => self.nals.whole(payload),
-            (Some(nal::AP), [_, _, rest @ ..]) => self.nals.aggregated(rest),
-            // Section 4.4.3: the type of the NAL unit stands in the third byte.
-            (Some(nal::FU), &[first, second, fu, ref body @ ..]) => {
-                let header = [first & 0x81 | (fu & 0x3f) << 1, second];
-                self.nals
-                    .fragment((fu & 0x80 != 0).then_some(&header), body, fu & 0x40 != 0)
-            }
-            (Some(nal::FU), _) => Err("a fragment is shorter than its header"),
-            (Some(nal::PACI), _) => Err("PACI packets are not read"),
-            (Some(_), _) => Ok(()), // reserved and unspecified types have to be ignored (section 4.4)
-            (None, _) => Err("a payload is shorter than its header"),
-        }
-    }
-
-    fn has_picture(&self) -> bool {
-        self.nals.has_picture()
-    }
-
-    fn finish(&mut self) -> Option<(Vec<u8>, bool)> {
-        self.nals.finish()
+        (Some(nal::FU), _) => Err("a fragment is shorter than its header"),
+        (Some(nal::PACI), _) => Err("PACI packets are not read"),
+        (Some(_), _) => Ok(()), // reserved and unspecified types have to be ignored (section 4.4)
+        (None, _) => Err("a payload is shorter than its header"),
     }
 }
 

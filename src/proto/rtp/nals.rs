@@ -1,4 +1,4 @@
-//! NAL units into access units: what the depacketizers of H.264 and H.265 share.
+//! NAL units into packets and access units: what H.264 and H.265 share.
 //!
 //! Not here: how packets carry NAL units; see [`h264`](super::h264) and [`h265`](super::h265).
 
@@ -6,6 +6,39 @@ use crate::proto::bits::START_CODE;
 use crate::proto::bits::push_nal;
 use crate::proto::rtp::depacketizer::Fault;
 use crate::proto::rtp::depacketizer::fits;
+use crate::proto::rtp::header::Writer;
+use crate::proto::rtp::pictures::Assemble;
+
+/// Sends NAL units, large ones in equal fragments; the last packet has the marker.
+///
+/// `N` is the size of the codec's NAL header, which fragments leave out. `fu` makes what stands before a
+/// fragment of this NAL unit, `M` bytes, from whether it is the first and the last.
+pub(super) fn packetize<'a, const N: usize, const M: usize>(
+    writer: &mut Writer,
+    nals: impl Iterator<Item = &'a [u8]>,
+    timestamp: u32,
+    out: &mut Vec<Vec<u8>>,
+    fu: fn(&[u8; N], bool, bool) -> [u8; M],
+) {
+    let mut nals = nals.peekable();
+    while let Some(nal) = nals.next() {
+        let last = nals.peek().is_none();
+        let (header, body) = match nal.split_first_chunk() {
+            Some(parts) if nal.len() > writer.max_payload => parts,
+            _ => {
+                writer.packet(out, last, timestamp, &[nal]);
+                continue;
+            }
+        };
+        let share = Writer::equal_share(body.len(), writer.max_payload.saturating_sub(M));
+        let count = body.len().div_ceil(share);
+        for (i, fragment) in body.chunks(share).enumerate() {
+            let (start, end) = (i == 0, i + 1 == count);
+            let marker = last && end;
+            writer.packet(out, marker, timestamp, &[&fu(header, start, end), fragment]);
+        }
+    }
+}
 
 /// What a NAL unit is to the access unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +60,8 @@ pub(super) enum Role {
 #[derive(Debug)]
 pub(super) struct NalAssembly {
     role: fn(&[u8]) -> Role,
+    /// Takes the NAL units, or the part of one, out of a payload of the codec.
+    take: fn(&mut Self, &[u8]) -> Result<(), Fault>,
     sets: ParameterSets,
     unit: Vec<u8>,
     /// Where in `unit` the NAL unit begins whose fragments are coming in.
@@ -40,8 +75,12 @@ pub(super) struct NalAssembly {
 }
 
 impl NalAssembly {
-    /// `role` tells the codec's NAL units apart; `sets` are those of SDP.
-    pub(super) fn new(role: fn(&[u8]) -> Role, sets: &[Vec<u8>]) -> Self {
+    /// `role` tells the codec's NAL units apart, `take` reads its payloads; `sets` are those of SDP.
+    pub(super) fn new(
+        role: fn(&[u8]) -> Role,
+        take: fn(&mut Self, &[u8]) -> Result<(), Fault>,
+        sets: &[Vec<u8>],
+    ) -> Self {
         let mut known = ParameterSets::default();
         for nal in sets {
             if let Role::ParameterSet { kind, id } = role(nal) {
@@ -50,6 +89,7 @@ impl NalAssembly {
         }
         Self {
             role,
+            take,
             sets: known,
             unit: Vec::new(),
             fragment: None,
@@ -58,16 +98,6 @@ impl NalAssembly {
             present: Vec::new(),
             after_gap: false,
         }
-    }
-
-    /// See [`Assemble::begin`](super::pictures::Assemble::begin).
-    pub(super) fn begin(&mut self, after_gap: bool) {
-        self.unit.clear();
-        self.present.clear();
-        self.fragment = None;
-        self.keyframe = false;
-        self.has_picture = false;
-        self.after_gap = after_gap;
     }
 
     /// Appends a NAL unit.
@@ -142,14 +172,27 @@ impl NalAssembly {
         }
         Ok(())
     }
+}
 
-    /// See [`Assemble::has_picture`](super::pictures::Assemble::has_picture).
-    pub(super) fn has_picture(&self) -> bool {
+impl Assemble for NalAssembly {
+    fn begin(&mut self, after_gap: bool) {
+        self.unit.clear();
+        self.present.clear();
+        self.fragment = None;
+        self.keyframe = false;
+        self.has_picture = false;
+        self.after_gap = after_gap;
+    }
+
+    fn add(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        (self.take)(self, payload)
+    }
+
+    fn has_picture(&self) -> bool {
         self.has_picture || self.fragment.is_some()
     }
 
-    /// See [`Assemble::finish`](super::pictures::Assemble::finish).
-    pub(super) fn finish(&mut self) -> Option<(Vec<u8>, bool)> {
+    fn finish(&mut self) -> Option<(Vec<u8>, bool)> {
         if self.fragment.is_some() || !self.has_picture {
             return None;
         }

@@ -2,17 +2,15 @@
 //!
 //! Not here: how a codec's payloads join; see [`h264`] and its neighbours.
 
+use std::fmt::Debug;
+
 use crate::base::time::MediaTime;
 use crate::proto::rtp::depacketizer::Fault;
 use crate::proto::rtp::depacketizer::Output;
-use crate::proto::rtp::h264;
-use crate::proto::rtp::h265;
 use crate::proto::rtp::header::Header;
-use crate::proto::rtp::jpeg;
-use crate::proto::rtp::mpeg4;
 
 /// Units of several packets: how one codec puts them together.
-pub(super) trait Assemble {
+pub(super) trait Assemble: Debug + Send + Sync {
     /// Forgets what came in. `after_gap`: the packet before the next one was lost, or never seen.
     fn begin(&mut self, after_gap: bool);
     /// Appends a payload, which is not empty. After an error the rest of the unit is not shown.
@@ -23,30 +21,10 @@ pub(super) trait Assemble {
     fn finish(&mut self) -> Option<(Vec<u8>, bool)>;
 }
 
-/// The codecs.
-#[derive(Debug)]
-pub(super) enum Assembly {
-    H264(h264::Depacketizer),
-    H265(h265::Depacketizer),
-    Mpeg4(mpeg4::Depacketizer),
-    Jpeg(jpeg::Depacketizer),
-}
-
-impl Assembly {
-    fn of_codec(&mut self) -> &mut dyn Assemble {
-        match self {
-            Self::H264(h264) => h264,
-            Self::H265(h265) => h265,
-            Self::Mpeg4(mpeg4) => mpeg4,
-            Self::Jpeg(jpeg) => jpeg,
-        }
-    }
-}
-
 /// Follows the units of a track.
 #[derive(Debug)]
 pub(super) struct Pictures {
-    assembly: Assembly,
+    assembly: Box<dyn Assemble>,
     open: Option<Open>,
 }
 
@@ -62,8 +40,11 @@ struct Open {
 
 impl Pictures {
     /// Begins with the next packet.
-    pub(super) fn new(assembly: Assembly) -> Self {
-        Self { assembly, open: None }
+    pub(super) fn new(assembly: impl Assemble + 'static) -> Self {
+        Self {
+            assembly: Box::new(assembly),
+            open: None,
+        }
     }
 
     /// Takes a packet. `gap` says that one before it was lost; it is cleared when that has been heeded.
@@ -79,7 +60,7 @@ impl Pictures {
             return Ok(());
         }
         let after_gap = std::mem::take(gap);
-        let assembly = self.assembly.of_codec();
+        let assembly = &mut self.assembly;
         let open = self.open.get_or_insert_with(|| {
             assembly.begin(after_gap);
             let time = out.extend(header.timestamp);
@@ -111,7 +92,7 @@ impl Pictures {
         if open.timestamp == timestamp {
             return;
         }
-        if open.broken || self.assembly.of_codec().has_picture() {
+        if open.broken || self.assembly.has_picture() {
             self.close(out);
         } else {
             // Only headers so far: they belong to the picture that now comes.
@@ -125,7 +106,7 @@ impl Pictures {
         let unit = if open.broken {
             None
         } else {
-            self.assembly.of_codec().finish()
+            self.assembly.finish()
         };
         match unit {
             Some((data, keyframe)) => out.emit(open.time, keyframe, data),
