@@ -31,7 +31,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder of H.264, H.265 (Annex B), MPEG-4 part 2, JPEG, VP8 or VP9.
+    /// A decoder of H.264, H.265 (Annex B), MPEG-1, 2 and 4 part 2, JPEG, AV1, VP8 or VP9.
     ///
     /// `extradata` are parameter sets known from elsewhere (SDP), in the form the stream has them: Annex B
     /// NAL units, or MPEG-4's `config`.
@@ -108,6 +108,12 @@ impl Decoder {
     }
 }
 
+/// Whether this build can show what is coded like this.
+pub(crate) fn has_decoder(codec: Codec) -> bool {
+    init();
+    id_of(codec).and_then(decoder::find).is_some()
+}
+
 /// The libraries' number of a coding; `None` for what has no pictures.
 fn id_of(codec: Codec) -> Option<Id> {
     Some(match codec {
@@ -115,6 +121,8 @@ fn id_of(codec: Codec) -> Option<Id> {
         Codec::H265 => Id::HEVC,
         Codec::Jpeg => Id::MJPEG,
         Codec::Mpeg4Visual => Id::MPEG4,
+        Codec::Mpeg2Video => Id::MPEG2VIDEO, // which reads MPEG-1 too
+        Codec::Av1 => Id::AV1,
         Codec::Vp8 => Id::VP8,
         Codec::Vp9 => Id::VP9,
         _ => return None,

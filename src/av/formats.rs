@@ -126,24 +126,29 @@ fn relayed() -> Vec<Relayed> {
         Codec::H265,
         Codec::Mpeg4Visual,
         Codec::Jpeg,
+        Codec::Av1,
         Codec::Vp8,
         Codec::Vp9,
+        Codec::Mpeg2Video,
         Codec::MpegTs,
         Codec::Aac,
         Codec::AacLatm,
         Codec::Opus,
         Codec::Pcma,
         Codec::Pcmu,
+        Codec::G722,
+        Codec::Lpcm,
+        Codec::MpegAudio,
+        Codec::Ac3,
+        Codec::Vorbis,
+        Codec::Klv,
         Codec::Other,
     ];
     let row = |codec| Relayed {
         codec: Codec::to_string(&codec),
         rtsp: true,
         mpegts: matches!(codec, Codec::H264 | Codec::H265 | Codec::Mpeg4Visual | Codec::Aac),
-        pictures: matches!(
-            codec,
-            Codec::H264 | Codec::H265 | Codec::Mpeg4Visual | Codec::Jpeg
-        ),
+        pictures: codec == Codec::Jpeg || super::decode::has_decoder(codec),
     };
     known.into_iter().map(row).collect()
 }

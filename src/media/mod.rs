@@ -40,17 +40,29 @@ pub enum Codec {
     Aac,
     /// MPEG-4 audio in LATM (RFC 6416 section 6).
     AacLatm,
+    Ac3,
+    Av1,
+    G722,
     H264,
     H265,
     /// Motion JPEG: an access unit is a whole JPEG file.
     Jpeg,
+    /// Metadata in keys, lengths and values (SMPTE ST 336).
+    Klv,
+    /// Samples that are not coded, of 8, 16 or 24 bits.
+    Lpcm,
+    /// MPEG-1 and MPEG-2 video.
+    Mpeg2Video,
     /// MPEG-4 part 2, what `ffmpeg -f rtsp` sends when no codec is named.
     Mpeg4Visual,
+    /// Layers 1 to 3 of MPEG audio: MP1, MP2, MP3.
+    MpegAudio,
     /// A whole MPEG transport stream in one track.
     MpegTs,
     Opus,
     Pcma,
     Pcmu,
+    Vorbis,
     Vp8,
     Vp9,
     /// Relayed packet by packet; nothing looks inside.
@@ -62,14 +74,22 @@ impl fmt::Display for Codec {
         f.write_str(match self {
             Self::Aac => "AAC",
             Self::AacLatm => "AAC-LATM",
+            Self::Ac3 => "AC-3",
+            Self::Av1 => "AV1",
+            Self::G722 => "G.722",
             Self::H264 => "H.264",
             Self::H265 => "H.265",
             Self::Jpeg => "MJPEG",
+            Self::Klv => "KLV",
+            Self::Lpcm => "LPCM",
+            Self::Mpeg2Video => "MPEG-1/2 video",
             Self::Mpeg4Visual => "MPEG-4 part 2",
+            Self::MpegAudio => "MPEG audio",
             Self::MpegTs => "MPEG-TS",
             Self::Opus => "Opus",
             Self::Pcma => "G.711 A-law",
             Self::Pcmu => "G.711 mu-law",
+            Self::Vorbis => "Vorbis",
             Self::Vp8 => "VP8",
             Self::Vp9 => "VP9",
             Self::Other => "other",
@@ -127,10 +147,15 @@ impl Description {
     }
 }
 
-/// One coded picture with all its NAL units, or one coded audio frame.
+/// One coded picture with all that belongs to it, or one coded audio frame.
 ///
-/// `data` by codec: H.264 and H.265 in Annex B form; MPEG-4 part 2 as its elementary stream; JPEG a whole
-/// file; AAC one raw data block without ADTS.
+/// `data` by codec:
+/// - H.264 and H.265 in Annex B form; MPEG-1/2 video and MPEG-4 part 2 as their elementary streams.
+/// - AV1: the OBUs of a temporal unit with their sizes ("low overhead"), without temporal delimiter.
+/// - VP8 and VP9: a frame, for VP9 with several layers a superframe. JPEG: a whole file.
+/// - AAC: one raw data block without ADTS. AAC-LATM: an AudioMuxElement, without LOAS.
+/// - MPEG audio and AC-3: one frame with its header. Vorbis: one audio packet, without Ogg.
+/// - LPCM: samples with the most significant byte first, channels interleaved. KLV: whole keys, lengths, values.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AccessUnit {
     pub track: TrackId,

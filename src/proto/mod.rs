@@ -4,11 +4,15 @@
 //! Whatever bytes come from the network, nothing here panics; every buffer has a bound.
 
 pub mod aac;
+pub mod ac3;
+pub mod av1;
 pub mod bits;
 pub mod h264;
 pub mod h265;
 pub mod jpeg;
 mod jpeg_tables;
+pub mod mpa;
+pub mod mpeg2;
 pub mod mpeg4;
 pub mod mpegts;
 pub mod rtp;

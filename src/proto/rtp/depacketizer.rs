@@ -14,16 +14,25 @@ use crate::media::Codec;
 use crate::media::Track;
 use crate::media::TrackId;
 use crate::proto::rtp::aac;
+use crate::proto::rtp::ac3;
+use crate::proto::rtp::av1;
 use crate::proto::rtp::h264;
 use crate::proto::rtp::h265;
 use crate::proto::rtp::header::Header;
 use crate::proto::rtp::header::RtpError;
 use crate::proto::rtp::jpeg;
+use crate::proto::rtp::mpa;
+use crate::proto::rtp::mpeg2;
 use crate::proto::rtp::mpeg4;
 use crate::proto::rtp::order::Arrival;
 use crate::proto::rtp::order::Order;
+use crate::proto::rtp::pictures::Assemble;
 use crate::proto::rtp::pictures::Pictures;
+use crate::proto::rtp::pieces;
 use crate::proto::rtp::simple;
+use crate::proto::rtp::vorbis;
+use crate::proto::rtp::vp8;
+use crate::proto::rtp::vp9;
 
 /// The most bytes of an access unit; a larger one is dropped.
 pub const MAX_UNIT: usize = 8 * 1024 * 1024;
@@ -68,8 +77,20 @@ enum Join {
     Frames(Box<dyn TakeFrames>),
     /// Every payload is a unit.
     Whole,
+    /// The same; it has whole samples of all channels, of so many bytes together.
+    Samples(usize),
     /// Every payload is some packets of a transport stream.
     Ts,
+}
+
+impl Join {
+    fn pictures(assembly: impl Assemble + 'static) -> Self {
+        Self::Pictures(Pictures::new(assembly))
+    }
+
+    fn frames(frames: impl TakeFrames + 'static) -> Self {
+        Self::Frames(Box::new(frames))
+    }
 }
 
 /// Codecs whose packets have one frame, several, or a part of one.
@@ -90,14 +111,24 @@ impl Depacketizer {
     /// A depacketizer for `track`, or `None` if there is none for its codec or its mode.
     pub fn new(track: &Track) -> Option<Self> {
         let join = match track.codec {
-            Codec::H264 => Join::Pictures(Pictures::new(h264::depacketizer(track)?)),
-            Codec::H265 => Join::Pictures(Pictures::new(h265::depacketizer(track)?)),
-            Codec::Mpeg4Visual => Join::Pictures(Pictures::new(mpeg4::Depacketizer::new(track))),
-            Codec::Jpeg => Join::Pictures(Pictures::new(jpeg::Depacketizer::default())),
-            Codec::Aac => Join::Frames(Box::new(aac::Depacketizer::new(track)?)),
-            Codec::Opus | Codec::Pcma | Codec::Pcmu => Join::Whole,
+            Codec::Av1 => Join::pictures(av1::Depacketizer::default()),
+            Codec::H264 => Join::pictures(h264::depacketizer(track)?),
+            Codec::H265 => Join::pictures(h265::depacketizer(track)?),
+            Codec::Jpeg => Join::pictures(jpeg::Depacketizer::default()),
+            Codec::Mpeg2Video => Join::pictures(mpeg2::Depacketizer::default()),
+            Codec::Mpeg4Visual => Join::pictures(mpeg4::Depacketizer::new(track)),
+            Codec::Vp8 => Join::pictures(vp8::Depacketizer::default()),
+            Codec::Vp9 => Join::pictures(vp9::Depacketizer::default()),
+            Codec::AacLatm => Join::pictures(pieces::Depacketizer::latm()),
+            Codec::Klv => Join::pictures(pieces::Depacketizer::klv()),
+            Codec::Aac => Join::frames(aac::Depacketizer::new(track)?),
+            Codec::Ac3 => Join::frames(ac3::Depacketizer::default()),
+            Codec::MpegAudio => Join::frames(mpa::Depacketizer::default()),
+            Codec::Vorbis => Join::frames(vorbis::Depacketizer::default()),
+            Codec::Opus => Join::Whole,
+            Codec::G722 | Codec::Lpcm | Codec::Pcma | Codec::Pcmu => Join::Samples(simple::tick_bytes(track)?),
             Codec::MpegTs => Join::Ts,
-            Codec::AacLatm | Codec::Vp8 | Codec::Vp9 | Codec::Other => return None,
+            Codec::Other => return None,
         };
         Some(Self {
             codec: track.codec,
@@ -165,7 +196,8 @@ impl Depacketizer {
         match &mut self.join {
             Join::Frames(frames) => return frames.packet(payload, header, pts, gap, &mut self.out),
             Join::Ts => simple::check_ts(payload)?,
-            Join::Whole | Join::Pictures(_) => {}
+            Join::Samples(bytes) if !payload.len().is_multiple_of(*bytes) => return Err("a sample is cut off"),
+            Join::Whole | Join::Samples(_) | Join::Pictures(_) => {}
         }
         self.out.emit(pts, true, payload.to_vec());
         Ok(())

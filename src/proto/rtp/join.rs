@@ -9,7 +9,11 @@ use crate::proto::h264::nal;
 use crate::proto::h265;
 use crate::proto::mpeg4;
 use crate::proto::mpeg4::VopType;
+use crate::proto::rtp::av1;
+use crate::proto::rtp::mpeg2;
 use crate::proto::rtp::nals::next_aggregated;
+use crate::proto::rtp::vp8;
+use crate::proto::rtp::vp9;
 
 /// Whether decoding can start with this RTP payload. It is asked of the first packet of such a place: for
 /// later fragments of the same keyframe the answer is no.
@@ -18,6 +22,8 @@ use crate::proto::rtp::nals::next_aggregated;
 ///   aggregated or as first fragment.
 /// - MPEG-4 part 2: headers or the beginning of a picture coded by itself; later fragments have no start code.
 /// - VP8, VP9: the first packet of a keyframe, of its base layer.
+/// - AV1: the first packet of a coded video sequence.
+/// - MPEG-1/2: a sequence header, or the first packet of a picture coded by itself.
 /// - JPEG: the first fragment of a picture.
 /// - Sound: always.
 /// - Everything else: always. We cannot tell, and a reader that starts anywhere sees something sooner or later,
@@ -28,10 +34,13 @@ pub fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
         Codec::H265 => h265_starts(payload),
         Codec::Mpeg4Visual => mpeg4_starts(payload),
         Codec::Jpeg => matches!(payload, [_, 0, 0, 0, _, _, _, _, ..]),
-        Codec::Vp8 => vp8_starts(payload).unwrap_or(false),
-        Codec::Vp9 => vp9_starts(payload).unwrap_or(false),
-        Codec::Aac | Codec::AacLatm | Codec::Opus | Codec::Pcma | Codec::Pcmu => true,
-        Codec::MpegTs | Codec::Other => true,
+        Codec::Vp8 => vp8_starts(payload),
+        Codec::Vp9 => vp9_starts(payload),
+        Codec::Av1 => av1::starts(payload),
+        Codec::Mpeg2Video => mpeg2::starts(payload),
+        Codec::Aac | Codec::AacLatm | Codec::Ac3 | Codec::MpegAudio | Codec::Vorbis | Codec::Opus => true,
+        Codec::G722 | Codec::Lpcm | Codec::Pcma | Codec::Pcmu => true,
+        Codec::Klv | Codec::MpegTs | Codec::Other => true,
     }
 }
 
@@ -111,34 +120,15 @@ fn mpeg4_starts(payload: &[u8]) -> bool {
 }
 
 /// RFC 7741 section 4.2: the first partition begins (S and PID 0), and its frame header says keyframe.
-fn vp8_starts(payload: &[u8]) -> Option<bool> {
-    let first = *payload.first()?;
-    let mut at = 1;
-    if first & 0x80 != 0 {
-        let extension = *payload.get(at)?;
-        at += 1;
-        if extension & 0x80 != 0 {
-            at += if payload.get(at)? & 0x80 != 0 { 2 } else { 1 }; // picture number of 15 or 7 bits
-        }
-        at += usize::from(extension & 0x40 != 0); // TL0PICIDX
-        at += usize::from(extension & 0x30 != 0); // TID and KEYIDX share a byte
-    }
-    Some(first & 0x10 != 0 && first & 0x07 == 0 && payload.get(at)? & 0x01 == 0)
+fn vp8_starts(payload: &[u8]) -> bool {
+    vp8::Descriptor::parse(payload).is_some_and(|d| d.begins && vp8::is_keyframe(&payload[d.length..]))
 }
 
-/// RFC 9628 section 4.2: a frame begins (B) that refers to no other (P is 0), in the lowest spatial layer.
-fn vp9_starts(payload: &[u8]) -> Option<bool> {
-    let first = *payload.first()?;
-    let mut at = 1;
-    if first & 0x80 != 0 {
-        at += if payload.get(at)? & 0x80 != 0 { 2 } else { 1 }; // picture number of 15 or 7 bits
-    }
-    let layer = if first & 0x20 != 0 {
-        payload.get(at)? >> 1 & 0x07
-    } else {
-        0
-    };
-    Some(first & 0x48 == 0x08 && layer == 0)
+/// RFC 9628 section 4.2: a frame begins (B) in the lowest layer that refers to no other. FFmpeg leaves the bit for
+/// that (P) at 0 in all frames, so the frame is asked too.
+fn vp9_starts(payload: &[u8]) -> bool {
+    let starts = |d: vp9::Descriptor| d.begins && !d.predicted && d.layer == 0;
+    vp9::Descriptor::parse(payload).is_some_and(|d| starts(d) && vp9::is_keyframe(&payload[d.length..]))
 }
 
 /// The NAL units of an aggregation packet, without its own header.
@@ -282,8 +272,15 @@ mod tests {
             &[0x90, 0xf0, 0x85, 0x01, 9, 0x20],
         ];
         check(Codec::Vp8, &yes, &no);
-        let yes: [&[u8]; 3] = [&[0x08], &[0x88, 0x85, 0x01], &[0xa8, 0x05, 0x20]];
-        let no: [&[u8]; 5] = [&[], &[0x48], &[0x04], &[0xa8, 0x05, 0x22], &[0x88]];
+        let yes: [&[u8]; 3] = [&[0x08, 0x82], &[0x88, 0x85, 0x01, 0x82], &[0xa8, 0x05, 0x20, 9, 0x82]];
+        let no: [&[u8]; 6] = [
+            &[],
+            &[0x48, 0x82],
+            &[0x04, 0x82],
+            &[0xa8, 0x05, 0x22, 9, 0x82],
+            &[0x88],
+            &[0x08, 0x86], // as FFmpeg sends a frame that refers to others
+        ];
         check(Codec::Vp9, &yes, &no);
     }
 

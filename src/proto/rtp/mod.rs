@@ -7,6 +7,8 @@
 //! Not here: RTCP's rules of when to report, SDP, and sending.
 
 mod aac;
+mod ac3;
+mod av1;
 mod depacketizer;
 #[cfg(any(fuzzing, test))]
 pub mod fuzz;
@@ -15,17 +17,24 @@ mod h265;
 mod header;
 mod join;
 mod jpeg;
+mod mpa;
+mod mpeg2;
 mod mpeg4;
 mod nals;
 mod order;
 mod packetizer;
+mod partial;
 mod pictures;
+mod pieces;
 #[cfg(test)]
 mod real;
 pub mod rtcp;
 mod simple;
 #[cfg(test)]
 pub(super) mod testing;
+mod vorbis;
+mod vp8;
+mod vp9;
 
 pub use depacketizer::DepacketizeError;
 pub use depacketizer::Depacketizer;

@@ -1,22 +1,14 @@
-//! MPEG-4 part 2 video in RTP, both directions (RFC 6416 section 5): the elementary stream, cut anywhere.
+//! MPEG-4 part 2 video out of RTP (RFC 6416 section 5): the elementary stream, cut anywhere.
 //!
-//! Not here: the bitstream itself; see [`proto::mpeg4`](crate::proto::mpeg4).
+//! Not here: the way into packets, which is that of everything that is cut anywhere, in [`pieces`](super::pieces);
+//! the bitstream itself, which is in [`proto::mpeg4`](crate::proto::mpeg4).
 
 use crate::media::Track;
 use crate::proto::mpeg4;
 use crate::proto::mpeg4::VopType;
 use crate::proto::rtp::depacketizer::Fault;
 use crate::proto::rtp::depacketizer::fits;
-use crate::proto::rtp::header::Writer;
 use crate::proto::rtp::pictures::Assemble;
-
-/// Sends a picture with what stands before it, in full packets; the last has the marker.
-pub(super) fn packetize(writer: &mut Writer, unit: &[u8], timestamp: u32, out: &mut Vec<Vec<u8>>) {
-    let count = unit.len().div_ceil(writer.max_payload);
-    for (i, part) in unit.chunks(writer.max_payload).enumerate() {
-        writer.packet(out, i + 1 == count, timestamp, &[part]);
-    }
-}
 
 /// Puts pictures together. One coded by itself is a keyframe, and gets the newest headers that were seen, at
 /// first those of SDP, if it has no VOL header. Headers that come as a unit of their own join the next picture.

@@ -8,12 +8,19 @@ use crate::media::Codec;
 use crate::media::Track;
 use crate::proto::jpeg::JpegError;
 use crate::proto::rtp::aac;
+use crate::proto::rtp::ac3;
+use crate::proto::rtp::av1;
 use crate::proto::rtp::h264;
 use crate::proto::rtp::h265;
 use crate::proto::rtp::header::Writer;
 use crate::proto::rtp::jpeg;
-use crate::proto::rtp::mpeg4;
+use crate::proto::rtp::mpa;
+use crate::proto::rtp::mpeg2;
+use crate::proto::rtp::pieces;
 use crate::proto::rtp::simple;
+use crate::proto::rtp::vorbis;
+use crate::proto::rtp::vp8;
+use crate::proto::rtp::vp9;
 
 /// Cuts the access units of one track into RTP packets with rising sequence numbers.
 #[derive(Clone, Debug)]
@@ -27,15 +34,15 @@ pub struct Packetizer {
 /// How units are cut.
 #[derive(Clone, Debug)]
 enum Cut {
-    H264,
-    H265,
-    Mpeg4,
-    Jpeg,
-    Aac,
-    Opus,
-    /// G.711 with this many channels.
+    Whole,
+    /// In full packets, the last with the marker.
+    Pieces,
+    /// Whole samples of so many bytes.
     Samples(usize),
-    Ts,
+    Vorbis([u8; 3]),
+    Jpeg,
+    /// By a function of the codec.
+    By(fn(&mut Writer, &[u8], u32, &mut Vec<Vec<u8>>)),
 }
 
 /// The smallest payload size that is honoured: every payload header fits with a few bytes of data.
@@ -51,15 +58,22 @@ impl Packetizer {
     pub fn new(track: &Track, ssrc: u32, first_sequence: u16, max_payload: usize) -> Option<Self> {
         let max_payload = max_payload.clamp(MIN_PAYLOAD, MAX_PAYLOAD);
         let cut = match track.codec {
-            Codec::H264 => Cut::H264,
-            Codec::H265 => Cut::H265,
-            Codec::Mpeg4Visual => Cut::Mpeg4,
+            Codec::Aac => Cut::By(aac::packetize),
+            Codec::Ac3 => Cut::By(ac3::packetize),
+            Codec::Av1 => Cut::By(av1::packetize),
+            Codec::H264 => Cut::By(h264::packetize),
+            Codec::H265 => Cut::By(h265::packetize),
+            Codec::Mpeg2Video => Cut::By(mpeg2::packetize),
+            Codec::MpegAudio => Cut::By(mpa::packetize),
+            Codec::MpegTs => Cut::By(simple::packetize_ts),
+            Codec::Vp8 => Cut::By(vp8::packetize),
+            Codec::Vp9 => Cut::By(vp9::packetize),
+            Codec::AacLatm | Codec::Klv | Codec::Mpeg4Visual => Cut::Pieces,
+            Codec::G722 | Codec::Lpcm | Codec::Pcma | Codec::Pcmu => Cut::Samples(simple::tick_bytes(track)?),
             Codec::Jpeg => Cut::Jpeg,
-            Codec::Aac => Cut::Aac,
-            Codec::Opus => Cut::Opus,
-            Codec::Pcma | Codec::Pcmu => Cut::Samples(track.channels.unwrap_or(1).into()),
-            Codec::MpegTs => Cut::Ts,
-            Codec::AacLatm | Codec::Vp8 | Codec::Vp9 | Codec::Other => return None,
+            Codec::Opus => Cut::Whole,
+            Codec::Vorbis => Cut::Vorbis(vorbis::ident(track)),
+            Codec::Other => return None,
         };
         let max_payload = if track.codec == Codec::Jpeg {
             max_payload.max(jpeg::MIN_PAYLOAD)
@@ -82,20 +96,18 @@ impl Packetizer {
 
     /// Appends the packets of one access unit to `out`: whole RTP packets, all with the unit's time stamp.
     ///
-    /// The last packet of a picture or an AU of AAC has the marker; with G.711, Opus and transport streams the
-    /// marker means something else and stays off.
+    /// The last packet of a picture, a unit of KLV, or a frame of AAC or AC-3 has the marker; with other sound and
+    /// transport streams the marker means something else and stays off.
     pub fn packetize(&mut self, unit: &AccessUnit, out: &mut Vec<Vec<u8>>) {
         let timestamp = unit.pts.rescale(self.rate).rtp();
         let (writer, data) = (&mut self.writer, &unit.data);
         match self.cut {
-            Cut::H264 => h264::packetize(writer, data, timestamp, out),
-            Cut::H265 => h265::packetize(writer, data, timestamp, out),
-            Cut::Mpeg4 => mpeg4::packetize(writer, data, timestamp, out),
+            Cut::Whole => simple::packetize_whole(writer, data, timestamp, out),
+            Cut::Pieces => pieces::packetize(writer, data, timestamp, out),
+            Cut::Samples(bytes) => simple::packetize_samples(writer, data, timestamp, bytes, out),
+            Cut::Vorbis(ident) => vorbis::packetize(writer, data, timestamp, ident, out),
             Cut::Jpeg => self.refused = jpeg::packetize(writer, data, timestamp, out).err(),
-            Cut::Aac => aac::packetize(writer, data, timestamp, out),
-            Cut::Opus => simple::packetize_whole(writer, data, timestamp, out),
-            Cut::Samples(channels) => simple::packetize_samples(writer, data, timestamp, channels, out),
-            Cut::Ts => simple::packetize_ts(writer, data, timestamp, out),
+            Cut::By(packetize) => packetize(writer, data, timestamp, out),
         }
     }
 

@@ -8,16 +8,21 @@ use crate::media::AccessUnit;
 use crate::media::Codec;
 use crate::media::Track;
 use crate::proto::aac;
+use crate::proto::ac3;
 use crate::proto::bits::find_start_code;
 use crate::proto::bits::nal_units;
 use crate::proto::bits::push_nal;
 use crate::proto::h264;
 use crate::proto::h265;
 use crate::proto::jpeg::Image;
+use crate::proto::mpa;
+use crate::proto::mpeg2;
 use crate::proto::mpeg4;
 use crate::proto::mpeg4::code;
+use crate::proto::rtp::HEADER_LEN;
 use crate::proto::rtp::h264_track;
 use crate::proto::rtp::jpeg_track;
+use crate::proto::rtp::starts_keyframe;
 use crate::proto::rtp::testing::packets;
 use crate::proto::rtp::testing::track;
 use crate::proto::rtp::testing::unit;
@@ -273,6 +278,98 @@ fn jpeg_comes_back(stream: &[u8], restart_interval: u16) {
             let joined: Vec<u8> = got.iter().flat_map(|u| u.data.to_vec()).collect();
             assert_eq!(decoded("mjpeg", &joined), decoded("mjpeg", stream));
         }
+    }
+}
+
+/// The frames of an IVF file, which VP8, VP9 and AV1 come in: each behind 12 bytes of length and time.
+fn ivf(stream: &[u8]) -> Vec<&[u8]> {
+    let mut rest = &stream[32..];
+    let mut frames = Vec::new();
+    while let Some((head, after)) = rest.split_first_chunk::<12>() {
+        let (frame, after) = after.split_at(u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize);
+        frames.push(frame);
+        rest = after;
+    }
+    assert_eq!(frames.len(), PICTURES);
+    frames
+}
+
+/// Frames, of which the first and the seventh are keyframes, there and back; and a reader may begin at those only.
+fn frames_come_back(codec: Codec, frames: &[Vec<u8>]) {
+    let track = track(codec, 90_000, None);
+    let sent: Vec<_> = (0..)
+        .zip(frames)
+        .map(|(i, f)| unit(&track, i * 9000, i % 6 == 0, f.clone()))
+        .collect();
+    assert_comes_back(&track, &sent);
+    for unit in &sent {
+        let payloads = packets(&track, 1400, std::slice::from_ref(unit));
+        let starts = |p: &Vec<u8>| starts_keyframe(codec, &p[HEADER_LEN..]);
+        let begins: Vec<_> = payloads.iter().map(starts).collect();
+        assert_eq!(begins[0], unit.keyframe, "{codec}");
+        assert!(!begins[1..].contains(&true), "{codec}: in the middle of a picture");
+    }
+}
+
+#[test]
+fn vp8_vp9_and_av1_of_real_encoders_come_back() {
+    let vpx = "-deadline realtime -cpu-used 8 -auto-alt-ref 0 -g 6 -f ivf";
+    for (codec, encoder) in [
+        (Codec::Vp8, format!("-c:v libvpx {vpx}")),
+        (Codec::Vp9, format!("-c:v libvpx-vp9 {vpx}")),
+        (Codec::Av1, "-c:v libaom-av1 -usage realtime -cpu-used 8 -lag-in-frames 0 -g 6 -f ivf".into()),
+    ] {
+        let stream = video(&encoder);
+        let frames: Vec<Vec<u8>> = ivf(&stream)
+            .into_iter()
+            // A temporal delimiter, which RTP does without, is two bytes.
+            .map(|f| f.strip_prefix(&[0x12, 0]).unwrap_or(f).to_vec())
+            .collect();
+        frames_come_back(codec, &frames);
+    }
+}
+
+#[test]
+fn mpeg1_and_mpeg2_of_real_encoders_come_back() {
+    for encoder in ["-c:v mpeg2video -g 6 -bf 0 -f mpeg2video", "-c:v mpeg1video -g 6 -bf 0 -r 25 -f mpeg1video"] {
+        let stream = video(encoder);
+        let plain = track(Codec::Mpeg2Video, 90_000, None);
+        let gathered = gather(
+            &plain,
+            with_start_codes(&stream),
+            |data, part| data.extend_from_slice(part),
+            |part| matches!(part[3], 0x00 | 0xb3 | 0xb8),
+            |part| matches!(part[3], 0x01..=0xaf),
+            mpeg2::is_keyframe,
+        );
+        let frames: Vec<_> = gathered.iter().map(|u| u.data.to_vec()).collect();
+        assert!(frames.len() >= PICTURES);
+        frames_come_back(Codec::Mpeg2Video, &frames);
+    }
+}
+
+#[test]
+fn sound_of_real_encoders_comes_back() {
+    for (codec, hz, arguments) in [
+        (Codec::MpegAudio, 90_000, "-c:a libmp3lame -b:a 96k -write_xing 0 -id3v2_version 0 -f mp3"),
+        (Codec::MpegAudio, 90_000, "-c:a mp2 -f mp2"),
+        (Codec::Ac3, 48_000, "-c:a ac3 -f ac3"),
+    ] {
+        let stream = ffmpeg(&format!("-f lavfi -i sine=r=48000:d=1 -ac 2 {arguments}"), &[]);
+        let track = track(codec, hz, None);
+        let length = |data: &[u8]| match codec {
+            Codec::Ac3 => ac3::frame_length(data).unwrap(),
+            _ => mpa::FrameHeader::parse(data).unwrap().length,
+        };
+        let mut rest = &stream[..];
+        let mut sent = Vec::new();
+        while !rest.is_empty() {
+            let (frame, after) = rest.split_at(length(rest).min(rest.len()));
+            sent.push(unit(&track, sent.len() as i64 * 1000, true, frame));
+            rest = after;
+        }
+        assert!(sent.len() > 20, "{codec}: {} frames", sent.len());
+        assert_comes_back(&track, &sent);
     }
 }
 

@@ -1,7 +1,10 @@
-//! Codecs whose payload is the unit itself: G.711 (RFC 3551), Opus (RFC 7587), transport streams (RFC 2250).
+//! Codecs whose payload is the unit itself: G.711, G.722 and plain samples (RFC 3551, RFC 3190), Opus (RFC 7587),
+//! transport streams (RFC 2250).
 //!
 //! Not here: what is in them.
 
+use crate::media::Codec;
+use crate::media::Track;
 use crate::proto::rtp::depacketizer::Fault;
 use crate::proto::rtp::header::Writer;
 
@@ -10,21 +13,34 @@ const TS_PACKET: usize = 188;
 /// The first byte of each.
 const TS_SYNC: u8 = 0x47;
 
-/// Sends samples of G.711, a byte for each channel; what is too long goes in several packets, each with its own
-/// time. The marker stays off: it would mean that sound comes back after silence (RFC 3551 section 4.1).
+/// Bytes that all channels take for one tick of the track's clock; `None` for samples of other sizes.
+///
+/// G.722 takes 16,000 samples of half a byte in a second, but its clock runs at 8000, by an old mistake that
+/// everyone keeps (RFC 3551 section 4.5.2): a byte for each tick, as with G.711.
+pub(super) fn tick_bytes(track: &Track) -> Option<usize> {
+    let bytes = match (track.codec, track.encoding.to_ascii_uppercase().as_str()) {
+        (Codec::Lpcm, "L16") => 2,
+        (Codec::Lpcm, "L24") => 3,
+        (Codec::Lpcm, "L8") | (Codec::G722 | Codec::Pcma | Codec::Pcmu, _) => 1,
+        _ => return None,
+    };
+    Some(bytes * usize::from(track.channels.unwrap_or(1).max(1)))
+}
+
+/// Sends samples of so many bytes; what is too long goes in several packets, each with its own time. The marker
+/// stays off: it would mean that sound comes back after silence (RFC 3551 section 4.1).
 pub(super) fn packetize_samples(
     writer: &mut Writer,
     unit: &[u8],
     timestamp: u32,
-    channels: usize,
+    bytes: usize,
     out: &mut Vec<Vec<u8>>,
 ) {
-    let channels = channels.max(1);
-    let samples = (writer.max_payload / channels).max(1);
+    let samples = (writer.max_payload / bytes).max(1);
     let mut timestamp = timestamp;
-    for part in unit.chunks(samples * channels) {
+    for part in unit.chunks(samples * bytes) {
         writer.packet(out, false, timestamp, &[part]);
-        timestamp = timestamp.wrapping_add((part.len() / channels) as u32);
+        timestamp = timestamp.wrapping_add((part.len() / bytes) as u32);
     }
 }
 
@@ -93,6 +109,35 @@ mod tests {
         ];
         assert_eq!(units(&opus, &packets(&opus, 100, &sent)), sent);
         assert!(packets(&opus, 100, &[unit(&opus, 0, true, [])]).is_empty());
+    }
+
+    #[test]
+    fn plain_samples_are_cut_between_samples_of_all_channels() {
+        let l24 = Track {
+            encoding: "l24".into(),
+            channels: Some(2),
+            ..track(Codec::Lpcm, 48_000, None)
+        };
+        let sent = unit(&l24, 1000, true, noise(1, 40 * 6));
+        let out = packets(&l24, 100, &[sent]);
+        let sizes: Vec<_> = out.iter().map(|p| p.len() - HEADER_LEN).collect();
+        let times: Vec<_> = units(&l24, &out).iter().map(|u| u.pts.ticks).collect();
+        assert_eq!((sizes, times), (vec![96, 96, 48], vec![1000, 1016, 1032]));
+        let mut depacketizer = Depacketizer::new(&l24).unwrap();
+        assert!(depacketizer.push(&packet(0, 0, false, &[0; 7])).is_err());
+        let l20 = Track {
+            encoding: "L20".into(),
+            ..l24
+        };
+        assert!(Depacketizer::new(&l20).is_none(), "samples that share bytes");
+    }
+
+    #[test]
+    fn the_clock_of_g722_runs_at_8000() {
+        let g722 = track(Codec::G722, 8000, None);
+        let out = packets(&g722, 100, &[unit(&g722, 0, true, noise(1, 160))]);
+        let times: Vec<_> = units(&g722, &out).iter().map(|u| u.pts.ticks).collect();
+        assert_eq!(times, [0, 100]);
     }
 
     #[test]

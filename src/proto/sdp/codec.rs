@@ -44,7 +44,9 @@ pub(super) fn of(kind: MediaKind, encoding: &str, mode: Option<&str>) -> Codec {
     match (name.as_str(), kind) {
         ("h264", MediaKind::Video) => Codec::H264,
         ("h265" | "hevc", MediaKind::Video) => Codec::H265,
+        ("av1", MediaKind::Video) => Codec::Av1,
         ("mp4v-es", MediaKind::Video) => Codec::Mpeg4Visual,
+        ("mpv", MediaKind::Video) => Codec::Mpeg2Video,
         ("jpeg", MediaKind::Video) => Codec::Jpeg,
         ("vp8", MediaKind::Video) => Codec::Vp8,
         ("vp9", MediaKind::Video) => Codec::Vp9,
@@ -54,6 +56,13 @@ pub(super) fn of(kind: MediaKind, encoding: &str, mode: Option<&str>) -> Codec {
         ("opus", MediaKind::Audio) => Codec::Opus,
         ("pcmu", MediaKind::Audio) => Codec::Pcmu,
         ("pcma", MediaKind::Audio) => Codec::Pcma,
+        ("g722", MediaKind::Audio) => Codec::G722,
+        ("l8" | "l16" | "l24", MediaKind::Audio) => Codec::Lpcm,
+        ("ac3", MediaKind::Audio) => Codec::Ac3,
+        ("mpa", MediaKind::Audio) => Codec::MpegAudio,
+        ("vorbis", MediaKind::Audio) => Codec::Vorbis,
+        // FFmpeg and cameras announce it as application, some encoders as video.
+        ("smpte336m", _) => Codec::Klv,
         _ => Codec::Other,
     }
 }

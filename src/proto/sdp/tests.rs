@@ -81,7 +81,7 @@ fn ffmpegs_h264_h265_jpeg_and_audio() {
             "audio Opus 97 opus/48000/2 - []",
             "audio G.711 mu-law 0 PCMU/8000 - []",
             "audio G.711 A-law 97 PCMA/16000/1 - []",
-            "audio other 14 MPA/90000 - []",
+            "audio MPEG audio 14 MPA/90000 - []",
             "video MPEG-TS 33 MP2T/90000 - []",
         ]
     );
