@@ -68,6 +68,8 @@ pub struct Metrics {
     pub bursts_in: Counter,
     /// Bytes of RTP that sources and publishers brought.
     pub bytes_in: Counter,
+    /// Packets of publishers that no datagram can take, and that were cut anew where that is known.
+    pub packets_oversize: Counter,
     /// Readers attached now.
     pub readers: Family<ByOutput, Gauge>,
     /// Bursts (or pictures) delivered.
@@ -95,6 +97,7 @@ impl Metrics {
             registry: Registry::with_prefix("louver"),
             bursts_in: Counter::default(),
             bytes_in: Counter::default(),
+            packets_oversize: Counter::default(),
             readers: Family::default(),
             units_out: Family::default(),
             bytes_out: Family::default(),
@@ -115,6 +118,11 @@ impl Metrics {
             "bytes_in",
             "Bytes of RTP that sources and publishers brought",
             m.bytes_in.clone(),
+        );
+        r.register(
+            "packets_oversize",
+            "Packets of publishers that no datagram can take, and that were cut anew where it is known how",
+            m.packets_oversize.clone(),
         );
         r.register("readers", "Readers attached now", m.readers.clone());
         r.register(

@@ -5,6 +5,7 @@
 
 pub mod burst;
 mod name;
+mod oversize;
 mod path;
 mod picture;
 mod publisher;

@@ -13,6 +13,8 @@ use crate::base::clock::SharedClock;
 use crate::base::time::NtpTime;
 use crate::hub::burst::Builder;
 use crate::hub::burst::BurstKind;
+use crate::hub::oversize::Cut;
+use crate::hub::oversize::MAX_PACKET;
 use crate::hub::path::Path;
 use crate::hub::stream::Stream;
 use crate::media::AccessUnit;
@@ -57,6 +59,7 @@ struct TrackWriter {
     track: Track,
     ssrc: u32,
     packetizer: Option<Packetizer>,
+    cut: Cut,
     /// Added to the publisher's sequence numbers.
     offset: u16,
     last_in: Option<u16>,
@@ -82,6 +85,7 @@ impl Publisher {
                 track: track.clone(),
                 ssrc: stream.ssrc(track.id).unwrap_or_default(),
                 packetizer: None,
+                cut: Cut::NotNeeded,
                 offset: 0,
                 last_in: None,
                 last_key: None,
@@ -136,11 +140,32 @@ impl Publisher {
         self.flush();
         Ok(())
     }
-    /// Publishes one RTP packet of a track, with whatever it carries.
+    /// Publishes one RTP packet of a track, with whatever it carries. From the first on that no datagram can take,
+    /// the track's packets are cut anew.
     ///
     /// # Errors
     /// When the bytes are not RTP, or there is no such track. Nothing else is lost.
     pub fn write_packet(&mut self, track: TrackId, packet: &[u8]) -> Result<(), WriteError> {
+        let writer = (self.tracks.get_mut(usize::from(track.0))).ok_or(WriteError::NoTrack)?;
+        if packet.len() > MAX_PACKET {
+            self.metrics.packets_oversize.inc();
+            if matches!(writer.cut, Cut::NotNeeded) {
+                writer.cut = Cut::new(&writer.track, self.max_payload, self.path.name());
+            }
+        }
+        let Cut::Anew(repacketizer) = &mut writer.cut else {
+            return self.write_as_it_is(track, packet);
+        };
+        let mut packets = std::mem::take(&mut self.packets);
+        packets.clear();
+        let result = repacketizer.push(packet, &mut packets);
+        for packet in &packets {
+            self.write_as_it_is(track, packet)?;
+        }
+        self.packets = packets;
+        result.map_err(|_| WriteError::NotRtp)
+    }
+    fn write_as_it_is(&mut self, track: TrackId, packet: &[u8]) -> Result<(), WriteError> {
         let header = rtp::Header::parse(packet).map_err(|_| WriteError::NotRtp)?;
         if packet.len() > usize::from(u16::MAX) {
             return Err(WriteError::NotRtp);

@@ -68,6 +68,47 @@ fn headers(stream: &Stream) -> Vec<(BurstKind, Vec<(u16, u8)>)> {
 }
 
 #[test]
+fn packets_that_no_datagram_can_take_are_cut_anew_from_the_first_on() {
+    let clock = ManualClock::new(UNIX_EPOCH);
+    let metrics = Metrics::new();
+    let hub = Hub::new(Options::default(), clock, metrics.clone());
+    let mut p = hub.publish(&name(), description()).unwrap();
+    let large = [IDR, &[7; 4000]].concat();
+    for (n, payload) in (0u16..).zip([IDR, SLICE, &large, SLICE, SLICE]) {
+        let packet = packet(500 + n, u32::from(n) * 3000, true, payload);
+        p.write_packet(TrackId(0), &packet).unwrap();
+    }
+    let got = headers(p.stream());
+    let sequences: Vec<u16> = got.iter().flat_map(|(_, packets)| packets).map(|p| p.0).collect();
+    assert!(sequences.windows(2).all(|w| w[1] == w[0] + 1), "{sequences:?}");
+    let kinds: Vec<_> = got.iter().map(|(kind, packets)| (*kind, packets.len())).collect();
+    let (key, media) = (BurstKind::Keyframe, BurstKind::Media);
+    // Two parameter sets before each keyframe; the large one goes in three fragments.
+    assert_eq!(kinds, [(key, 3), (media, 1), (key, 5), (media, 1), (media, 1)]);
+    let ring = p.stream().ring();
+    let largest = ring.since(0).flat_map(|b| b.iter().map(<[u8]>::len).max()).max();
+    assert!(largest.is_some_and(|l| l <= 1472), "{largest:?}");
+    assert_eq!(metrics.packets_oversize.get(), 1);
+}
+
+#[test]
+fn large_packets_of_a_codec_that_nobody_can_cut_are_passed_on() {
+    let (hub, _) = hub();
+    let mut track = h264();
+    (track.codec, track.fmtp) = (Codec::Other, None);
+    let mut p = hub.publish(&name(), Description { tracks: vec![track] }).unwrap();
+    p.write_packet(TrackId(0), &packet(1, 0, true, &[7; 4000]))
+        .unwrap();
+    let ring = p.stream().ring();
+    let sizes: Vec<_> = ring
+        .since(0)
+        .filter(|b| b.kind != BurstKind::Report)
+        .flat_map(|b| b.iter().map(<[u8]>::len).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(sizes, [4012]);
+}
+
+#[test]
 fn a_keyframe_without_parameter_sets_gets_them_and_numbers_stay_dense() {
     let (hub, _) = hub();
     let mut p = hub.publish(&name(), description()).unwrap();

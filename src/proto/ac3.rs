@@ -21,9 +21,9 @@ pub fn frame_length(data: &[u8]) -> Option<usize> {
     let code = usize::from(size & 0x3f);
     let bit_rate = BIT_RATES.get(code / 2)?;
     let words = match size >> 6 {
-        0 => bit_rate * 2,                         // 48 kHz
+        0 => bit_rate * 2,                          // 48 kHz
         1 => bit_rate * 96_000 / 44_100 + code % 2, // 44.1 kHz, rounded either way
-        2 => bit_rate * 3,                         // 32 kHz
+        2 => bit_rate * 3,                          // 32 kHz
         _ => return None,
     };
     Some(words * 2)

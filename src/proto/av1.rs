@@ -154,7 +154,9 @@ mod tests {
     #[test]
     fn obus_are_read_with_and_without_size_and_layers() {
         let unit = [&[0x12, 0][..], &[0x0e, 0x20, 1, 7], &[0x30, 5, 6]].concat();
-        let found: Vec<_> = obus(&unit).map(|o| (o.kind, o.first, o.extension, o.payload)).collect();
+        let found: Vec<_> = obus(&unit)
+            .map(|o| (o.kind, o.first, o.extension, o.payload))
+            .collect();
         assert_eq!(
             found,
             [
@@ -172,7 +174,10 @@ mod tests {
     fn a_keyframe_has_a_sequence_header_and_a_frame_that_stands_alone() {
         assert!(is_keyframe(&[SEQUENCE, KEY].concat()));
         assert!(!is_keyframe(&KEY));
-        assert!(!is_keyframe(&[SEQUENCE, INTER].concat()), "a repeated sequence header");
+        assert!(
+            !is_keyframe(&[SEQUENCE, INTER].concat()),
+            "a repeated sequence header"
+        );
         assert!(!is_keyframe(&SEQUENCE));
         let still = [0x0a, 1, 0x08];
         assert!(is_keyframe(&[&still[..], &INTER].concat()));

@@ -54,7 +54,11 @@ impl FrameHeader {
             3 if version != 3 => (576, 72 * bits / rate as usize + padding),
             _ => (1152, 144 * bits / rate as usize + padding),
         };
-        Some(Self { length, samples, rate })
+        Some(Self {
+            length,
+            samples,
+            rate,
+        })
     }
 }
 
@@ -65,22 +69,56 @@ mod tests {
     #[test]
     fn headers_of_all_layers_are_read() {
         let read = |header: [u8; 3]| FrameHeader::parse(&header).map(|h| (h.length, h.samples, h.rate));
-        assert_eq!(read([0xff, 0xfb, 0x90]), Some((417, 1152, 44_100)), "MP3 of 128 kbit/s");
-        assert_eq!(read([0xff, 0xfb, 0x92]), Some((418, 1152, 44_100)), "with padding");
-        assert_eq!(read([0xff, 0xfd, 0xc4]), Some((768, 1152, 48_000)), "MP2 of 256 kbit/s");
-        assert_eq!(read([0xff, 0xff, 0xc8]), Some((576, 384, 32_000)), "MP1 of 384 kbit/s");
-        assert_eq!(read([0xff, 0xf3, 0x80]), Some((208, 576, 22_050)), "MP3 of MPEG-2");
-        assert_eq!(read([0xff, 0xe3, 0x10]), Some((52, 576, 11_025)), "MP3 of MPEG-2.5");
+        assert_eq!(
+            read([0xff, 0xfb, 0x90]),
+            Some((417, 1152, 44_100)),
+            "MP3 of 128 kbit/s"
+        );
+        assert_eq!(
+            read([0xff, 0xfb, 0x92]),
+            Some((418, 1152, 44_100)),
+            "with padding"
+        );
+        assert_eq!(
+            read([0xff, 0xfd, 0xc4]),
+            Some((768, 1152, 48_000)),
+            "MP2 of 256 kbit/s"
+        );
+        assert_eq!(
+            read([0xff, 0xff, 0xc8]),
+            Some((576, 384, 32_000)),
+            "MP1 of 384 kbit/s"
+        );
+        assert_eq!(
+            read([0xff, 0xf3, 0x80]),
+            Some((208, 576, 22_050)),
+            "MP3 of MPEG-2"
+        );
+        assert_eq!(
+            read([0xff, 0xe3, 0x10]),
+            Some((52, 576, 11_025)),
+            "MP3 of MPEG-2.5"
+        );
     }
 
     #[test]
     fn what_is_no_header_or_free_is_none() {
-        for wrong in [&[][..], &[0xff, 0xfb], &[0xfe, 0xfb, 0x90], &[0xff, 0xdb, 0x90], &[0xff, 0xf9, 0x90]] {
+        for wrong in [
+            &[][..],
+            &[0xff, 0xfb],
+            &[0xfe, 0xfb, 0x90],
+            &[0xff, 0xdb, 0x90],
+            &[0xff, 0xf9, 0x90],
+        ] {
             assert_eq!(FrameHeader::parse(wrong), None, "{wrong:02x?}");
         }
         for third in [0x00, 0xf0, 0x9c] {
             assert_eq!(FrameHeader::parse(&[0xff, 0xfb, third]), None, "{third:02x}");
         }
-        assert_eq!(FrameHeader::parse(&[0xff, 0xeb, 0x90]), None, "a version that is reserved");
+        assert_eq!(
+            FrameHeader::parse(&[0xff, 0xeb, 0x90]),
+            None,
+            "a version that is reserved"
+        );
     }
 }

@@ -92,7 +92,8 @@ mod tests {
     fn the_headers_of_a_picture_are_read_up_to_its_slices() {
         // Sequence, group, a B picture with number 5, flags and codes 0111 and 1011, and a slice.
         let data = [
-            0, 0, 1, 0xb3, 0x14, 0, 0, 1, 0xb8, 8, 0, 0, 1, 0x00, 0x01, 0x5f, 0xff, 0xfb, 0xdd, 0x80, 0, 0, 1, 1,
+            0, 0, 1, 0xb3, 0x14, 0, 0, 1, 0xb8, 8, 0, 0, 1, 0x00, 0x01, 0x5f, 0xff, 0xfb, 0xdd, 0x80, 0, 0,
+            1, 1,
         ];
         let found = outline(&data);
         let want = Picture {

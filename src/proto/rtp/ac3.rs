@@ -29,10 +29,19 @@ pub(super) fn packetize(writer: &mut Writer, unit: &[u8], timestamp: u32, out: &
     }
     let share = Writer::equal_share(unit.len(), writer.max_payload - HEADER);
     let count = unit.len().div_ceil(share);
-    let first = if share * 8 >= unit.len() * 5 { FIRST_LARGE } else { FIRST_SMALL };
+    let first = if share * 8 >= unit.len() * 5 {
+        FIRST_LARGE
+    } else {
+        FIRST_SMALL
+    };
     for (i, part) in unit.chunks(share).enumerate() {
         let kind = if i == 0 { first } else { LATER };
-        writer.packet(out, i + 1 == count, timestamp, &[&[kind, count.min(255) as u8], part]);
+        writer.packet(
+            out,
+            i + 1 == count,
+            timestamp,
+            &[&[kind, count.min(255) as u8], part],
+        );
     }
 }
 

@@ -276,7 +276,9 @@ mod tests {
             depacketizer.push(&packet(0, 0, true, payload)).unwrap();
             assert!(depacketizer.push(&packet(1, 1, true, bad)).is_err(), "{bad:02x?}");
             depacketizer.push(&packet(2, 2, true, payload)).unwrap();
-            let got: Vec<_> = std::iter::from_fn(|| depacketizer.pull()).map(|u| u.pts.ticks).collect();
+            let got: Vec<_> = std::iter::from_fn(|| depacketizer.pull())
+                .map(|u| u.pts.ticks)
+                .collect();
             assert_eq!((got, depacketizer.dropped()), (vec![0, 2], 1), "{bad:02x?}");
         }
     }

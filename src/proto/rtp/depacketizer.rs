@@ -126,7 +126,9 @@ impl Depacketizer {
             Codec::MpegAudio => Join::frames(mpa::Depacketizer::default()),
             Codec::Vorbis => Join::frames(vorbis::Depacketizer::default()),
             Codec::Opus => Join::Whole,
-            Codec::G722 | Codec::Lpcm | Codec::Pcma | Codec::Pcmu => Join::Samples(simple::tick_bytes(track)?),
+            Codec::G722 | Codec::Lpcm | Codec::Pcma | Codec::Pcmu => {
+                Join::Samples(simple::tick_bytes(track)?)
+            }
             Codec::MpegTs => Join::Ts,
             Codec::Other => return None,
         };
@@ -139,6 +141,12 @@ impl Depacketizer {
             lost: 0,
             out: Output::new(track),
         })
+    }
+
+    /// The packet with this header comes next, and nothing before it was lost. Otherwise the first packet stands
+    /// behind a gap.
+    pub(super) fn go_on_at(&mut self, header: &Header) {
+        self.order = Order::at(header);
     }
 
     /// Takes a whole RTP packet. Packets that come twice or too late are passed over.
@@ -196,7 +204,9 @@ impl Depacketizer {
         match &mut self.join {
             Join::Frames(frames) => return frames.packet(payload, header, pts, gap, &mut self.out),
             Join::Ts => simple::check_ts(payload)?,
-            Join::Samples(bytes) if !payload.len().is_multiple_of(*bytes) => return Err("a sample is cut off"),
+            Join::Samples(bytes) if !payload.len().is_multiple_of(*bytes) => {
+                return Err("a sample is cut off");
+            }
             Join::Whole | Join::Samples(_) | Join::Pictures(_) => {}
         }
         self.out.emit(pts, true, payload.to_vec());

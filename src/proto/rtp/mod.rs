@@ -1,8 +1,9 @@
 //! RTP: headers, and the way of access units into packets and back, one file per codec.
 //!
 //! Packets of published streams are passed on as they come and meet only [`Header`] and [`starts_keyframe`];
-//! [`Packetizer`] is for what we make ourselves, [`Depacketizer`] for what we look into. All of it is pure:
-//! no sockets, no clock; no input makes it panic, and every buffer has a bound.
+//! [`Packetizer`] is for what we make ourselves, [`Depacketizer`] for what we look into, [`Repacketizer`] for packets
+//! that no datagram can take. All of it is pure: no sockets, no clock; no input makes it panic, and every buffer has
+//! a bound.
 //!
 //! Not here: RTCP's rules of when to report, SDP, and sending.
 
@@ -28,6 +29,7 @@ mod pictures;
 mod pieces;
 #[cfg(test)]
 mod real;
+mod repacketizer;
 pub mod rtcp;
 mod simple;
 #[cfg(test)]
@@ -46,6 +48,7 @@ pub use join::carries_parameter_sets;
 pub use join::parameter_set_payloads;
 pub use join::starts_keyframe;
 pub use packetizer::Packetizer;
+pub use repacketizer::Repacketizer;
 
 use crate::base::time::Rate;
 use crate::media::Codec;

@@ -55,7 +55,8 @@ impl TakeFrames for Depacketizer {
         }
         // A part whose place is not where the last one ended belongs behind one that is missing.
         let misplaced = offset != self.partial.length();
-        self.partial.go_on(header.timestamp, data, gap || misplaced, out)?;
+        self.partial
+            .go_on(header.timestamp, data, gap || misplaced, out)?;
         if FrameHeader::parse(self.partial.data()).is_some_and(|f| self.partial.length() >= f.length) {
             self.partial.finish(out);
         }
@@ -124,7 +125,10 @@ mod tests {
     fn a_large_frame_goes_in_parts_that_say_where_they_belong() {
         let mpa = of_mpa();
         let out = packets(&mpa, 200, &[unit(&mpa, 0, true, frame(true, 8))]); // 417 bytes
-        let heads: Vec<_> = out.iter().map(|p| (p[1], p[HEADER_LEN..][..4].to_vec(), p.len())).collect();
+        let heads: Vec<_> = out
+            .iter()
+            .map(|p| (p[1], p[HEADER_LEN..][..4].to_vec(), p.len()))
+            .collect();
         let want = [
             (96, vec![0, 0, 0, 0], 155),
             (96, vec![0, 0, 0, 139], 155),

@@ -27,7 +27,12 @@ pub(super) fn packetize(writer: &mut Writer, unit: &[u8], timestamp: u32, out: &
         let sequence = found.has_sequence && i == 0;
         let [high, low] = picture.temporal_reference.to_be_bytes();
         let flags = u8::from(sequence) << 5 | u8::from(part.begins) << 4 | u8::from(part.ends) << 3;
-        let header = [high & 0x03, low, flags | picture.coding_type & 0x07, picture.vectors];
+        let header = [
+            high & 0x03,
+            low,
+            flags | picture.coding_type & 0x07,
+            picture.vectors,
+        ];
         writer.packet(out, i + 1 == count, timestamp, &[&header, &unit[part.range]]);
     }
 }
@@ -195,10 +200,18 @@ mod tests {
 
     #[test]
     fn decoding_starts_at_a_sequence_header_or_an_intra_picture() {
-        for yes in [&[0, 0, 0x32, 0, 0, 0, 1, 0xb3][..], &[0, 0, 0x11, 0, 0, 0, 1, 0x00, 9]] {
+        for yes in [
+            &[0, 0, 0x32, 0, 0, 0, 1, 0xb3][..],
+            &[0, 0, 0x11, 0, 0, 0, 1, 0x00, 9],
+        ] {
             assert!(starts(yes), "{yes:02x?}");
         }
-        for no in [&[][..], &[0, 0, 0x12, 0, 0, 0, 1, 0x00], &[0, 0, 0x11, 0, 0, 0, 1, 0x01], &[4, 0, 1, 0, 0]] {
+        for no in [
+            &[][..],
+            &[0, 0, 0x12, 0, 0, 0, 1, 0x00],
+            &[0, 0, 0x11, 0, 0, 0, 1, 0x01],
+            &[4, 0, 1, 0, 0],
+        ] {
             assert!(!starts(no), "{no:02x?}");
         }
     }

@@ -28,6 +28,14 @@ pub(super) struct Order {
 const MAX_MISORDER: u16 = 100;
 
 impl Order {
+    /// The packet with this header is due.
+    pub(super) fn at(header: &Header) -> Self {
+        Self {
+            due: Some((header.ssrc, header.sequence)),
+            restart: None,
+        }
+    }
+
     /// Takes note of a packet.
     pub(super) fn arrive(&mut self, header: &Header) -> Arrival {
         let arrival = self.judge(header);

@@ -116,6 +116,11 @@ impl Packetizer {
         self.refused
     }
 
+    /// Leaves out so many sequence numbers, as if that many packets were lost.
+    pub(super) fn skip(&mut self, packets: u16) {
+        self.writer.sequence = self.writer.sequence.wrapping_add(packets);
+    }
+
     /// The sequence number of the next packet.
     pub fn next_sequence(&self) -> u16 {
         self.writer.sequence

@@ -55,7 +55,11 @@ impl Partial {
                 self.give_up(out);
                 let known = gap || self.passed_over == Some(timestamp);
                 self.passed_over = Some(timestamp);
-                if known { Ok(()) } else { Err("a frame lacks its beginning") }
+                if known {
+                    Ok(())
+                } else {
+                    Err("a frame lacks its beginning")
+                }
             }
         }
     }

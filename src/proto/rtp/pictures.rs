@@ -103,11 +103,7 @@ impl Pictures {
 
     fn close(&mut self, out: &mut Output) {
         let Some(open) = self.open.take() else { return };
-        let unit = if open.broken {
-            None
-        } else {
-            self.assembly.finish()
-        };
+        let unit = if open.broken { None } else { self.assembly.finish() };
         match unit {
             Some((data, keyframe)) => out.emit(open.time, keyframe, data),
             None => out.dropped(),

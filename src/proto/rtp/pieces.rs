@@ -134,9 +134,13 @@ mod tests {
             (4, 2, true, &[9]), // its beginning was number 3
             (5, 3, true, &UNIVERSAL_LABEL),
         ] {
-            depacketizer.push(&packet(sequence, time, marker, payload)).unwrap();
+            depacketizer
+                .push(&packet(sequence, time, marker, payload))
+                .unwrap();
         }
-        let got: Vec<_> = std::iter::from_fn(|| depacketizer.pull()).map(|u| u.pts.ticks).collect();
+        let got: Vec<_> = std::iter::from_fn(|| depacketizer.pull())
+            .map(|u| u.pts.ticks)
+            .collect();
         assert_eq!((got, depacketizer.dropped()), (vec![1, 3], 2));
     }
 

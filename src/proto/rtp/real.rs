@@ -286,7 +286,8 @@ fn ivf(stream: &[u8]) -> Vec<&[u8]> {
     let mut rest = &stream[32..];
     let mut frames = Vec::new();
     while let Some((head, after)) = rest.split_first_chunk::<12>() {
-        let (frame, after) = after.split_at(u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize);
+        let (frame, after) =
+            after.split_at(u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize);
         frames.push(frame);
         rest = after;
     }
@@ -307,7 +308,10 @@ fn frames_come_back(codec: Codec, frames: &[Vec<u8>]) {
         let starts = |p: &Vec<u8>| starts_keyframe(codec, &p[HEADER_LEN..]);
         let begins: Vec<_> = payloads.iter().map(starts).collect();
         assert_eq!(begins[0], unit.keyframe, "{codec}");
-        assert!(!begins[1..].contains(&true), "{codec}: in the middle of a picture");
+        assert!(
+            !begins[1..].contains(&true),
+            "{codec}: in the middle of a picture"
+        );
     }
 }
 
@@ -317,7 +321,10 @@ fn vp8_vp9_and_av1_of_real_encoders_come_back() {
     for (codec, encoder) in [
         (Codec::Vp8, format!("-c:v libvpx {vpx}")),
         (Codec::Vp9, format!("-c:v libvpx-vp9 {vpx}")),
-        (Codec::Av1, "-c:v libaom-av1 -usage realtime -cpu-used 8 -lag-in-frames 0 -g 6 -f ivf".into()),
+        (
+            Codec::Av1,
+            "-c:v libaom-av1 -usage realtime -cpu-used 8 -lag-in-frames 0 -g 6 -f ivf".into(),
+        ),
     ] {
         let stream = video(&encoder);
         let frames: Vec<Vec<u8>> = ivf(&stream)
@@ -331,7 +338,10 @@ fn vp8_vp9_and_av1_of_real_encoders_come_back() {
 
 #[test]
 fn mpeg1_and_mpeg2_of_real_encoders_come_back() {
-    for encoder in ["-c:v mpeg2video -g 6 -bf 0 -f mpeg2video", "-c:v mpeg1video -g 6 -bf 0 -r 25 -f mpeg1video"] {
+    for encoder in [
+        "-c:v mpeg2video -g 6 -bf 0 -f mpeg2video",
+        "-c:v mpeg1video -g 6 -bf 0 -r 25 -f mpeg1video",
+    ] {
         let stream = video(encoder);
         let plain = track(Codec::Mpeg2Video, 90_000, None);
         let gathered = gather(
@@ -351,7 +361,11 @@ fn mpeg1_and_mpeg2_of_real_encoders_come_back() {
 #[test]
 fn sound_of_real_encoders_comes_back() {
     for (codec, hz, arguments) in [
-        (Codec::MpegAudio, 90_000, "-c:a libmp3lame -b:a 96k -write_xing 0 -id3v2_version 0 -f mp3"),
+        (
+            Codec::MpegAudio,
+            90_000,
+            "-c:a libmp3lame -b:a 96k -write_xing 0 -id3v2_version 0 -f mp3",
+        ),
         (Codec::MpegAudio, 90_000, "-c:a mp2 -f mp2"),
         (Codec::Ac3, 48_000, "-c:a ac3 -f ac3"),
     ] {

@@ -123,7 +123,10 @@ pub(in crate::proto) fn holds(track: &Track, cost: usize, make: impl Fn(bool, us
             assert!(got.iter().all(|u| sent.contains(u)), "a unit came out changed");
             assert!(got.is_sorted_by_key(|u| u.pts.ticks), "units came out of order");
             let missing = sent.len() - got.len();
-            assert!(missing <= cost, "{missing} units are missing without packet {lost} of {max_payload}");
+            assert!(
+                missing <= cost,
+                "{missing} units are missing without packet {lost} of {max_payload}"
+            );
         }
         no_prefix_panics(track, &all);
     }

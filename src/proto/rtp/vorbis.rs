@@ -27,7 +27,9 @@ const DATA_TYPE: u8 = 0x30;
 
 /// The number of the configuration that SDP has (section 3.2.1); 0 if there is none.
 pub(super) fn ident(track: &Track) -> [u8; 3] {
-    let packed = track.fmtp_param("configuration").and_then(|c| STANDARD.decode(c).ok());
+    let packed = track
+        .fmtp_param("configuration")
+        .and_then(|c| STANDARD.decode(c).ok());
     match packed.as_deref() {
         Some(&[_, _, _, _, a, b, c, ..]) => [a, b, c],
         _ => [0; 3],
@@ -144,9 +146,15 @@ mod tests {
         let vorbis = of_vorbis();
         let sent = [unit(&vorbis, 0, true, [7; 20]), unit(&vorbis, 1, true, [8; 150])];
         let out = packets(&vorbis, 66, &sent);
-        let heads: Vec<_> = out.iter().map(|p| (p[1], p[HEADER_LEN..][..6].to_vec())).collect();
+        let heads: Vec<_> = out
+            .iter()
+            .map(|p| (p[1], p[HEADER_LEN..][..6].to_vec()))
+            .collect();
         let head = |kind, length| (96, vec![0xa1, 0xb2, 0xc3, kind, 0, length]);
-        assert_eq!(heads, [head(1, 20), head(0x40, 50), head(0x80, 50), head(0xc0, 50)]);
+        assert_eq!(
+            heads,
+            [head(1, 20), head(0x40, 50), head(0x80, 50), head(0xc0, 50)]
+        );
     }
 
     #[test]

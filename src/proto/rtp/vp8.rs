@@ -122,7 +122,10 @@ mod tests {
         ];
         assert_eq!(
             units(&vp8, &stream),
-            [unit(&vp8, 0, true, [0x10, 2, 0, 7]), unit(&vp8, 3000, false, [0x11, 3])]
+            [
+                unit(&vp8, 0, true, [0x10, 2, 0, 7]),
+                unit(&vp8, 3000, false, [0x11, 3])
+            ]
         );
     }
 

@@ -108,7 +108,12 @@ pub(super) fn packetize(writer: &mut Writer, unit: &[u8], timestamp: u32, out: &
     for (i, part) in unit.chunks(share).enumerate() {
         let begins = if i == 0 { BEGINS } else { 0 };
         let ends = if i + 1 == count { ENDS } else { 0 };
-        writer.packet(out, i + 1 == count, timestamp, &[&[predicted | begins | ends], part]);
+        writer.packet(
+            out,
+            i + 1 == count,
+            timestamp,
+            &[&[predicted | begins | ends], part],
+        );
     }
 }
 
@@ -218,7 +223,10 @@ mod tests {
         let structure = [0x38, 1, 64, 0, 240, 2, 128, 1, 224, 2, 0x04, 1, 0x08, 1, 2];
         let full = [&[0xaa, 0x85, 0x01, 0x00, 7][..], &structure, &[KEY, 5]].concat();
         let read = Descriptor::parse(&full).unwrap();
-        assert_eq!((read.begins, read.predicted, read.layer, read.length), (true, false, 0, 20));
+        assert_eq!(
+            (read.begins, read.predicted, read.layer, read.length),
+            (true, false, 0, 20)
+        );
         // Flexible mode: three references, the last of which needs no bit to say so.
         let flexible = [0x7c, 0x00, 3, 5, 7, INTER];
         assert_eq!(Descriptor::parse(&flexible).map(|d| d.length), Some(5));
