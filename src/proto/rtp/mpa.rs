@@ -115,7 +115,7 @@ mod tests {
 
     /// MP3 of one of the bit rates, 44.1 kHz.
     fn frame(_: bool, size: usize) -> Vec<u8> {
-        let mut frame = vec![0xff, 0xfb, (1 + size % 14 << 4) as u8];
+        let mut frame = vec![0xff, 0xfb, ((1 + size % 14) << 4) as u8];
         let length = FrameHeader::parse(&frame).unwrap().length;
         frame.extend(noise(size as u32, length - 3));
         frame
