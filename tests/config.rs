@@ -29,7 +29,7 @@ fn the_examples_in_the_sample_are_right_too() {
         })
         .collect();
     let config = config::parse("louver.toml", &uncommented).unwrap();
-    assert_eq!(config.paths.len(), 2);
+    assert_eq!(config.paths.len(), 3);
     assert_eq!(config.auth.users.len(), 1);
     assert!(config.data_dir.is_some());
 }

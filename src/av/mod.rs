@@ -6,6 +6,7 @@
 
 pub(crate) mod annexb;
 pub mod decode;
+pub mod demux;
 pub mod device;
 pub mod encode;
 pub mod formats;

@@ -55,12 +55,71 @@ pub(super) fn open_input(opening: &Opening, stop: CancellationToken) -> Result<I
     init();
     let demuxer = find_demuxer(opening.input).ok_or(AvError::NoInput(opening.input))?;
     let doing = "opening the device";
-    let address = CString::new(opening.address.as_str()).map_err(|_| AvError::Refused {
+    let (input, left) = open(
+        doing,
+        &opening.address,
+        demuxer,
+        &opening.options,
+        stop,
+        |fields| {
+            fields.flags |= ffi::AVFMT_FLAG_NONBLOCK;
+            fields.video_codec_id = match opening.coding {
+                Some(Coding::H264) => ffi::AVCodecID::AV_CODEC_ID_H264,
+                Some(Coding::Jpeg) => ffi::AVCodecID::AV_CODEC_ID_MJPEG,
+                _ => ffi::AVCodecID::AV_CODEC_ID_NONE,
+            };
+        },
+    )?;
+    match left.iter().next() {
+        Some((key, _)) => Err(AvError::Refused {
+            doing,
+            reason: format!(
+                "the {} input of this FFmpeg does not know the option {key}",
+                opening.input
+            ),
+        }),
+        None => Ok(input),
+    }
+}
+
+/// Opens a file or a network source and reads as much of it as is needed to know its streams.
+///
+/// `stop` ends that, and any reading later. Options that no part of the libraries knows are ignored: which
+/// there are depends on the protocol and the version.
+pub(super) fn open_url(
+    url: &str,
+    options: &[(&'static str, String)],
+    stop: CancellationToken,
+) -> Result<Input, AvError> {
+    init();
+    let doing = "opening the source";
+    let (mut input, _) = open(doing, url, ptr::null_mut(), options, stop, |_| {})?;
+    // SAFETY: only asks where it is.
+    let context = unsafe { input.as_mut_ptr() };
+    // SAFETY: an opened context that is ours alone; null options are allowed.
+    let status = unsafe { ffi::avformat_find_stream_info(context, ptr::null_mut()) };
+    match status {
+        0.. => Ok(input),
+        e => Err(AvError::from_av(doing, Error::from(e))),
+    }
+}
+
+/// Opens an input with a context that `prepare` has set up; also gives the options that nobody took. A null
+/// `demuxer` lets the libraries find out.
+fn open(
+    doing: &'static str,
+    address: &str,
+    demuxer: *mut ffi::AVInputFormat,
+    options: &[(&'static str, String)],
+    stop: CancellationToken,
+    prepare: impl FnOnce(&mut ffi::AVFormatContext),
+) -> Result<(Input, Dictionary<'static>), AvError> {
+    let address = CString::new(address).map_err(|_| AvError::Refused {
         doing,
         reason: "its name holds a zero byte".into(),
     })?;
     let mut dictionary = Dictionary::new();
-    for (key, value) in &opening.options {
+    for (key, value) in options {
         dictionary.set(key, value);
     }
     let interrupt = interrupt::new(Box::new(move || stop.is_cancelled()));
@@ -72,12 +131,7 @@ pub(super) fn open_input(opening: &Opening, stop: CancellationToken) -> Result<I
     // SAFETY: `context` was allocated above and nobody else has it.
     let fields = unsafe { &mut *context };
     fields.interrupt_callback = interrupt.interrupt;
-    fields.flags |= ffi::AVFMT_FLAG_NONBLOCK;
-    fields.video_codec_id = match opening.coding {
-        Some(Coding::H264) => ffi::AVCodecID::AV_CODEC_ID_H264,
-        Some(Coding::Jpeg) => ffi::AVCodecID::AV_CODEC_ID_MJPEG,
-        _ => ffi::AVCodecID::AV_CODEC_ID_NONE,
-    };
+    prepare(fields);
     // SAFETY: disowned here and owned again right after the call, which is the only user.
     let mut left = unsafe { dictionary.disown() };
     // SAFETY: all pointers are valid for the call; on failure the call frees `context` and nulls it.
@@ -90,16 +144,25 @@ pub(super) fn open_input(opening: &Opening, stop: CancellationToken) -> Result<I
     }
     // SAFETY: an opened context; `Input` closes it before the guard frees the callback's closure.
     let input = unsafe { Input::wrap_with_interrupt(context, interrupt.guard) };
-    match left.iter().next() {
-        Some((key, _)) => Err(AvError::Refused {
-            doing,
-            reason: format!(
-                "the {} input of this FFmpeg does not know the option {key}",
-                opening.input
-            ),
-        }),
-        None => Ok(input),
+    Ok((input, left))
+}
+
+/// Samples per second (0 for video) and the parameter sets outside of the stream.
+pub(super) fn coding_details(parameters: &codec::Parameters) -> (u32, Vec<u8>) {
+    // SAFETY: only asks where they are.
+    let raw = unsafe { parameters.as_ptr() };
+    // SAFETY: live parameters; only read.
+    let fields = unsafe { &*raw };
+    let rate = u32::try_from(fields.sample_rate).unwrap_or(0);
+    let size = usize::try_from(fields.extradata_size).unwrap_or(0);
+    if fields.extradata.is_null() || size == 0 {
+        return (rate, Vec::new());
     }
+    // SAFETY: the libraries say that this many bytes are there.
+    (
+        rate,
+        unsafe { std::slice::from_raw_parts(fields.extradata, size) }.to_vec(),
+    )
 }
 
 /// Width and height of a stream's pictures.

@@ -13,6 +13,9 @@ impl Rate {
     /// The clock of nearly all video in RTP (RFC 3551 section 5).
     pub const VIDEO: Self = Self(NonZeroU32::new(90_000).expect("not zero"));
 
+    /// Microseconds, as FFmpeg's libraries count.
+    pub const MICROS: Self = Self(NonZeroU32::new(1_000_000).expect("not zero"));
+
     /// `None` for zero: a clock that stands still is a bad input, not a rate.
     pub fn new(hz: u32) -> Option<Self> {
         NonZeroU32::new(hz).map(Self)

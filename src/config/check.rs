@@ -25,10 +25,10 @@ use crate::config::file::HubFile;
 use crate::config::file::PathFile;
 use crate::config::file::PrivacyFile;
 use crate::config::file::RtspFile;
-use crate::config::file::Text;
 use crate::config::file::UserFile;
 use crate::config::values::Checker;
 use crate::config::values::each;
+use crate::ingest::Options;
 
 /// Applies the rules; what the file leaves out stays at its default.
 pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, ConfigErrors> {
@@ -123,7 +123,7 @@ impl Checker<'_> {
             if entries.iter().any(|e| e.name.eq_ignore_ascii_case(name)) {
                 self.wrong(&span, &same_path(name));
             }
-            let source = self.source(&span, name, &path.source);
+            let source = self.source(&span, name, path);
             entries.push(PathEntry {
                 name: name.clone(),
                 source,
@@ -133,8 +133,8 @@ impl Checker<'_> {
         entries
     }
 
-    fn source(&mut self, table: &Range<usize>, name: &str, source: &Text) -> String {
-        let Some(source) = source else {
+    fn source(&mut self, table: &Range<usize>, name: &str, path: &PathFile) -> String {
+        let Some(source) = &path.source else {
             self.wrong(
                 table,
                 &format!(
@@ -145,8 +145,51 @@ impl Checker<'_> {
         };
         if let Some(why) = crate::config::source_error(source.get_ref()) {
             self.wrong(&source.span(), &why);
+            return source.get_ref().clone();
         }
-        source.get_ref().clone()
+        self.with_options(source, path)
+    }
+
+    /// The source with the keys beside it in the form that they have in an address: there is one form of a
+    /// source behind the configuration.
+    fn with_options(&mut self, source: &Spanned<String>, path: &PathFile) -> String {
+        let on_demand = path.on_demand.as_ref();
+        let on_demand = on_demand.map(|o| ("on_demand", o.get_ref().to_string(), o.span()));
+        let texts = [
+            ("transport", &path.transport),
+            ("user", &path.user),
+            ("password", &path.password),
+            ("silence", &path.silence),
+            ("retry_first", &path.retry_first),
+            ("retry_max", &path.retry_max),
+        ];
+        let texts = texts.iter().filter_map(|(key, text)| {
+            let text = text.as_ref()?;
+            Some((*key, text.get_ref().clone(), text.span()))
+        });
+        let mut whole = source.get_ref().clone();
+        for (key, value, span) in on_demand.into_iter().chain(texts) {
+            if !whole.contains("://") && !whole.starts_with("file:") {
+                self.wrong(
+                    &span,
+                    &format!("`{key}` is for sources with an address, expected none here"),
+                );
+                continue;
+            }
+            match Options::pair(key, &value) {
+                Ok(pair) => {
+                    // A hash before the at sign is a password's.
+                    let behind = whole.rsplit('@').next().unwrap_or("");
+                    whole.push(if behind.contains('#') { '&' } else { '#' });
+                    whole.push_str(&pair);
+                }
+                Err(why) => self.wrong(&span, &format!("{why}")),
+            }
+        }
+        if let Some(why) = crate::config::source_error(&whole) {
+            self.wrong(&source.span(), &why);
+        }
+        whole
     }
 
     fn auth(&mut self, f: &AuthFile) -> Auth {

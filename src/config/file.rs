@@ -73,6 +73,13 @@ pub(super) struct PublishFile {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct PathFile {
     pub(super) source: Text,
+    pub(super) on_demand: Option<Spanned<bool>>,
+    pub(super) transport: Text,
+    pub(super) user: Text,
+    pub(super) password: Text,
+    pub(super) silence: Text,
+    pub(super) retry_first: Text,
+    pub(super) retry_max: Text,
 }
 
 /// `[auth]`

@@ -48,6 +48,8 @@ pub struct Demand {
     pub readers: u32,
     /// Readers of still pictures.
     pub pictures: u32,
+    /// Readers that wait for a stream to begin.
+    pub waiting: u32,
 }
 
 /// A path as the API shows it: values only, no handles.
@@ -61,6 +63,8 @@ pub struct PathSnapshot {
     /// Readers of packets, and viewers of pictures.
     pub readers: u32,
     pub last_error: Option<String>,
+    /// When its source is tried again, if that is known.
+    pub next_attempt: Option<SystemTime>,
     /// Since when it is in this state.
     pub since: SystemTime,
     /// RTP bytes that came in since the program started.
@@ -85,6 +89,7 @@ struct Inner {
     state: PathState,
     since: SystemTime,
     last_error: Option<String>,
+    next_attempt: Option<SystemTime>,
 }
 
 impl Path {
@@ -93,6 +98,7 @@ impl Path {
             state: PathState::Waiting,
             since: hub.clock().wall(),
             last_error: None,
+            next_attempt: None,
         };
         Arc::new(Self {
             name,
@@ -122,6 +128,11 @@ impl Path {
     /// Waits for a stream, but not longer than `patience`.
     pub async fn ready(&self, patience: Duration) -> Option<Arc<Stream>> {
         let mut stream = self.stream.subscribe();
+        if let Some(flowing) = stream.borrow().clone() {
+            return Some(flowing);
+        }
+        self.change_demand(|d| d.waiting += 1); // what wakes a source that is pulled on demand
+        let _waiting = Waiting(self);
         let found = tokio::time::timeout(patience, stream.wait_for(Option::is_some)).await;
         found.ok()?.ok()?.clone()
     }
@@ -137,6 +148,12 @@ impl Path {
             (inner.state, inner.since) = (state, hub.clock().wall());
         }
         inner.last_error = last_error;
+        inner.next_attempt = None;
+    }
+    /// A source is waited for, and will be tried again at `next`.
+    pub fn report_attempt(&self, error: String, next: SystemTime) {
+        self.report(PathState::Waiting, Some(error));
+        self.inner().next_attempt = Some(next);
     }
     /// Follows what readers ask for.
     pub fn demand(&self) -> watch::Receiver<Demand> {
@@ -175,6 +192,7 @@ impl Path {
             tracks,
             readers: demand.readers + self.pictures.viewers(),
             last_error: inner.last_error.clone(),
+            next_attempt: inner.next_attempt,
             since: inner.since,
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
         }
@@ -253,6 +271,15 @@ impl Path {
         self.inner
             .lock()
             .expect("no panic happens while the lock is held")
+    }
+}
+
+/// A reader that waits for a stream.
+struct Waiting<'a>(&'a Path);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.change_demand(|d| d.waiting -= 1);
     }
 }
 

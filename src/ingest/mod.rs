@@ -1,6 +1,6 @@
-//! Cameras and test pictures: everything that ends in a `hub::Publisher` of our own making.
+//! Cameras, test pictures and sources that are pulled: everything that ends in a `hub::Publisher` of our own making.
 //!
-//! Each path that has a source of its own has one thread, since FFmpeg's libraries block. Not here:
+//! What needs FFmpeg's libraries has a thread of its own, since they block. Not here:
 //! publishers that come over the network (`egress::rtsp`), who watches, what a device is (`av::device`).
 
 mod capture;
@@ -13,6 +13,7 @@ mod pace;
 mod passthrough;
 pub mod pattern;
 mod placeholder;
+mod pull;
 mod quirks;
 mod source;
 mod timeline;
@@ -30,6 +31,12 @@ use crate::hub::PathName;
 use crate::telemetry::Metrics;
 
 pub use error::CameraError;
+pub use pull::AddressError;
+pub use pull::OptionError;
+pub use pull::Options;
+pub use pull::Pull;
+pub use pull::PullError;
+pub use pull::Transport;
 pub use source::Ask;
 pub use source::Format;
 pub use source::Size;
@@ -76,6 +83,10 @@ pub fn start(
         Source::Webcam { device, ask } => tasks.spawn_thread("camera", move |stop| {
             capture::run(&context, device, &ask, &stop);
         }),
+        Source::Pull(pulled) => {
+            tasks.spawn("pull", move |stop| pull::run(context, *pulled, stop));
+            Ok(())
+        }
     }
 }
 

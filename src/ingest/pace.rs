@@ -45,12 +45,11 @@ impl Pace {
 /// Sleeps in pieces, so that the end of the program is noticed.
 pub(crate) fn nap(total: Duration, stop: &CancellationToken) {
     const PIECE: Duration = Duration::from_millis(50);
-    let pieces = total.as_millis() / PIECE.as_millis();
-    for _ in 0..pieces {
-        if stop.is_cancelled() {
-            return;
-        }
-        std::thread::sleep(PIECE);
+    let mut left = total;
+    while !left.is_zero() && !stop.is_cancelled() {
+        let piece = left.min(PIECE);
+        std::thread::sleep(piece);
+        left -= piece;
     }
 }
 

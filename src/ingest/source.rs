@@ -2,8 +2,13 @@
 
 use std::fmt;
 
+use crate::ingest::pull::AddressError;
+use crate::ingest::pull::Pull;
+use crate::ingest::pull::Scheme;
+
 /// The codings of addresses that are understood.
-const KINDS: &str = "`webcam:`, `webcam:DEVICE`, `pattern:` and `publish:`";
+const KINDS: &str = "`webcam:`, `webcam:DEVICE`, `pattern:`, `publish:`, `rtsp://`, `rtsps://`, `http://`, \
+                     `https://`, `rtmp://`, `srt://`, `udp://` and `file:`";
 /// What may follow a `?`.
 const KEYS: &[&str] = &["size", "fps", "format", "bitrate"];
 const MIN_SIDE: u32 = 32;
@@ -75,6 +80,8 @@ pub enum Source {
     Pattern { ask: Ask },
     /// Whoever publishes to the path.
     Publish,
+    /// An address that is read.
+    Pull(Box<Pull>),
 }
 
 /// Why a text is no SOURCE. Never repeats more of it than a scheme, a key or a value of ours.
@@ -82,8 +89,8 @@ pub enum Source {
 pub enum SourceError {
     #[error("a source begins with its kind: {KINDS}")]
     NoKind,
-    #[error("sources of the kind `{0}:` do not exist yet; there are {KINDS}")]
-    NotYet(&'static str),
+    #[error(transparent)]
+    Address(#[from] AddressError),
     #[error("there is no source of the kind `{0}:`; there are {KINDS}")]
     Unknown(String),
     #[error("`publish:` takes nothing after the colon: the publisher chooses")]
@@ -125,7 +132,10 @@ impl Source {
             "publish" if rest.is_empty() => Ok(Self::Publish),
             "publish" => Err(SourceError::PublishTakesNothing),
             "" => Err(SourceError::NoKind),
-            other => Err(unknown_kind(other)),
+            other => match Scheme::of(other) {
+                Some(scheme) => Ok(Self::Pull(Box::new(Pull::parse(scheme, rest)?))),
+                None => Err(SourceError::Unknown(shown(other))),
+            },
         }
     }
     /// The source as a SOURCE string; holds no credentials.
@@ -136,17 +146,8 @@ impl Source {
             }
             Self::Pattern { ask } => format!("pattern:{}", query(ask)),
             Self::Publish => "publish:".to_owned(),
+            Self::Pull(pull) => pull.label(),
         }
-    }
-}
-
-fn unknown_kind(kind: &str) -> SourceError {
-    const PLANNED: &[&str] = &[
-        "rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "srt", "udp", "file",
-    ];
-    match PLANNED.iter().find(|p| **p == kind) {
-        Some(planned) => SourceError::NotYet(planned),
-        None => SourceError::Unknown(shown(kind)),
     }
 }
 
@@ -337,16 +338,17 @@ mod tests {
     }
 
     #[test]
-    fn kinds_to_come_say_so_without_showing_credentials() {
-        for url in [
-            "rtsp://bob:secret@cam/1",
-            "file:clip.mp4?loop=1",
-            "SRT://bob:secret@x",
+    fn addresses_are_sources_and_show_no_credentials() {
+        for (url, label) in [
+            ("rtsp://bob:secret@cam/1", "rtsp://cam/1"),
+            ("file:clip.mp4?loop=1", "file:clip.mp4?loop=1"),
+            ("SRT://bob:secret@x:9000", "srt://x:9000"),
         ] {
-            let text = Source::parse(url).unwrap_err().to_string();
-            assert!(text.contains("do not exist yet; there are `webcam:`"), "{text}");
-            assert!(!text.contains("secret") && !text.contains("bob"), "{text}");
+            assert_eq!(Source::parse(url).unwrap().label(), label);
         }
+        let text = Source::parse("rtsp://bob:secret@/1").unwrap_err().to_string();
+        assert!(text.starts_with("the address has no host"), "{text}");
+        assert!(!text.contains("secret") && !text.contains("bob"), "{text}");
     }
 
     #[test]

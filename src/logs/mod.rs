@@ -28,7 +28,9 @@ use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
 
 /// Libraries that say who connects or what was asked when they are allowed to talk: warnings only.
-const CAPPED: [&str; 5] = ["hyper", "hyper_util", "h2", "sqlx", "retina"];
+const CAPPED: [&str; 4] = ["hyper", "hyper_util", "h2", "sqlx"];
+/// A library that says where it is connected and what it was told with every warning: errors only.
+const HUSHED: &str = "retina";
 
 /// Why logs could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +81,11 @@ where
 
 fn within_caps(meta: &Metadata<'_>) -> bool {
     let library = meta.target().split("::").next().unwrap_or("");
-    *meta.level() <= Level::WARN || !CAPPED.contains(&library)
+    match *meta.level() {
+        Level::ERROR => true,
+        Level::WARN => library != HUSHED,
+        _ => library != HUSHED && !CAPPED.contains(&library),
+    }
 }
 
 /// Makes writers that look at every line.
@@ -217,7 +223,8 @@ mod tests {
         let (text, _) = logged("trace,hyper::proto=trace,sqlx=debug", || {
             tracing::debug!(target: "hyper::proto", "chatter");
             tracing::info!(target: "sqlx::query", "chatter");
-            tracing::warn!(target: "retina", "A warning.");
+            tracing::warn!(target: "hyper", "A warning.");
+            tracing::warn!(target: "retina::client", "chatter");
             tracing::trace!("Ours.");
         });
         assert!(!text.contains("chatter"), "{text}");

@@ -6,6 +6,8 @@
 mod machine;
 mod stats;
 
+use std::time::SystemTime;
+
 use hyper::Response;
 use hyper::StatusCode;
 use jiff::Timestamp;
@@ -110,6 +112,8 @@ struct PathJson {
     /// RTP bytes that came in since the program started.
     bytes_in: u64,
     last_error: Option<String>,
+    /// When its source is tried again, RFC 3339.
+    next_attempt: Option<String>,
     urls: UrlsJson,
 }
 
@@ -134,6 +138,7 @@ struct UrlsJson {
 impl PathJson {
     fn new(path: &PathSnapshot, rtsp: Option<&str>) -> Self {
         let name = &path.name;
+        let utc = |time: SystemTime| rfc3339(Timestamp::try_from(time).unwrap_or_default(), &TimeZone::UTC);
         Self {
             path: name.to_string(),
             state: match path.state {
@@ -141,15 +146,13 @@ impl PathJson {
                 PathState::Waiting => "waiting",
                 PathState::Offline => "offline",
             },
-            since: rfc3339(
-                Timestamp::try_from(path.since).unwrap_or_default(),
-                &TimeZone::UTC,
-            ),
+            since: utc(path.since),
             source: path.source.clone(),
             tracks: path.tracks.iter().map(TrackJson::from).collect(),
             viewers: path.readers,
             bytes_in: path.bytes_in,
             last_error: path.last_error.clone(),
+            next_attempt: path.next_attempt.map(utc),
             urls: UrlsJson {
                 rtsp: rtsp.map(|rtsp| format!("{rtsp}{name}")),
                 page: format!("/live/{name}/"),

@@ -117,6 +117,7 @@ fn a_list_of_paths_has_all_keys() {
         tracks: vec![track],
         readers: 3,
         last_error: Some("the publisher went away".into()),
+        next_attempt: Some(UNIX_EPOCH + Duration::from_secs(1_800_000_009)),
         since: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         bytes_in: 1 << 40,
     };
@@ -124,6 +125,7 @@ fn a_list_of_paths_has_all_keys() {
         state: PathState::Offline,
         tracks: Vec::new(),
         last_error: None,
+        next_attempt: None,
         ..path.clone()
     };
     golden(

@@ -18,6 +18,7 @@ const WORDS = {
   source: (source, tracks) => [source, tracks].filter(Boolean).join(" · "),
   preview: (path) => `Live picture of ${path}`,
   lastError: (text) => `Last error: ${text}`,
+  nextAttempt: (text, when) => `${text} (next attempt at ${when})`,
   urls: "Addresses",
   url: { rtsp: "RTSP", mjpeg: "MJPEG", snapshot: "Snapshot" },
   copy: "Copy",
@@ -213,7 +214,9 @@ class Card {
     setText(this.state, WORDS.states[item.state] ?? item.state);
     setText(this.origin, WORDS.source(item.source, item.tracks.map((t) => t.codec).join(" + ")));
     this.error.hidden = !item.last_error;
-    setText(this.error, item.last_error ? WORDS.lastError(item.last_error) : "");
+    const error = item.last_error ? WORDS.lastError(item.last_error) : "";
+    const next = item.next_attempt && new Date(item.next_attempt).toLocaleTimeString();
+    setText(this.error, error && next ? WORDS.nextAttempt(error, next) : error);
     this.preview.count.hidden = !item.viewers;
     setText(this.preview.count, WORDS.watching(item.viewers));
     this.preview.ready = item.state === "ready" && video;

@@ -1,0 +1,64 @@
+//! Why a pulled source gives nothing, in words that say what to do next. No address, user or password is in them.
+
+use std::time::Duration;
+
+use crate::av::AvError;
+use crate::hub::PublishError;
+
+/// Why a source was not opened, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    #[error("the source cannot be reached; check its address, and that it is switched on")]
+    Unreachable,
+    #[error("the source does not answer; check its address, and that it is no other service's")]
+    NoAnswer,
+    #[error("the source ended; it is opened again")]
+    Ended,
+    #[error("the file ended; add `?loop=1` to play it for ever")]
+    FileEnded,
+    #[error("the source gave no frame for {} s; it is opened again", .0.as_secs())]
+    Silent(Duration),
+    #[error(
+        "the source asks for a user and a password; put them into its address as in \
+         `rtsp://USER:PASSWORD@HOST/PATH`, or into `user` and `password` of the path"
+    )]
+    NeedsCredentials,
+    #[error(
+        "the source refuses this user and password; correct them (after some failures many cameras lock the user \
+         for half an hour)"
+    )]
+    Credentials,
+    #[error("the source has no stream of this name; check the path of its address")]
+    NotFound,
+    #[error("the source refuses with status {0}")]
+    Status(u16),
+    #[error("the source refuses this transport; leave `transport` out, so that Louver finds one")]
+    Transport,
+    #[error("the source sends to and fro between addresses; give the last one")]
+    Redirects,
+    #[error("the source speaks in a way that is not understood")]
+    Dialogue,
+    #[error("the source has no track that can be relayed")]
+    NoTracks,
+    #[error("the system has no thread for this source")]
+    NoThread,
+    #[error(transparent)]
+    Av(#[from] AvError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl PullError {
+    /// Another client of the protocol may have more luck.
+    pub(super) fn is_of_the_dialogue(&self) -> bool {
+        matches!(
+            self,
+            Self::Dialogue
+                | Self::Status(_)
+                | Self::Credentials
+                | Self::NoTracks
+                | Self::NoAnswer
+                | Self::Ended
+        )
+    }
+}
