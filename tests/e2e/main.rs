@@ -22,9 +22,11 @@ mod rtsp; // a small RTSP reader that chooses its source address
 
 // The tests.
 mod camera; // V4L2 and UVC cameras in a virtual machine
+mod codecs; // every codec that ffmpeg puts into RTP
 mod pattern; // the test picture, number by number
 mod privacy; // a viewer made of canaries
 mod publish_read; // the matrix of publishers and readers
+mod raw; // what no installed program can publish
 mod seeds; // the commands people asked with
 mod shutdown; // signals, taken ports, power cuts
 mod stats; // a scripted audience

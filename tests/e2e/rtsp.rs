@@ -44,6 +44,10 @@ pub struct Conn {
     cseq: u32,
     /// Interleaved packets that came so far, by channel.
     pub packets: [u64; 4],
+    /// The largest of them, in bytes.
+    pub largest: usize,
+    /// The first hundred of them, with their channels.
+    pub taken: Vec<(u8, Vec<u8>)>,
 }
 
 impl Conn {
@@ -57,6 +61,8 @@ impl Conn {
             session: None,
             cseq: 0,
             packets: [0; 4],
+            largest: 0,
+            taken: vec![],
         }
     }
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -86,6 +92,12 @@ impl Conn {
     pub fn try_request(&mut self, method: &str, url: &str, headers: &[(&str, &str)]) -> Option<Reply> {
         self.send(method, url, headers, "");
         self.reply()
+    }
+    /// Sends an interleaved packet, as publishers do.
+    pub fn send_packet(&mut self, channel: u8, packet: &[u8]) {
+        let [high, low] = u16::try_from(packet.len()).unwrap().to_be_bytes();
+        let head = [b'$', channel, high, low];
+        self.stream.write_all(&[&head, packet].concat()).unwrap();
     }
     fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) {
         self.cseq += 1;
@@ -145,6 +157,10 @@ impl Conn {
                 break;
             }
             self.packets[usize::from(*channel)] += 1;
+            self.largest = self.largest.max(end - at - 4);
+            if self.taken.len() < 100 {
+                self.taken.push((*channel, self.input[at + 4..end].to_vec()));
+            }
             at = end;
         }
         self.input.drain(..at);

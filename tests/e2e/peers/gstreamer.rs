@@ -1,5 +1,7 @@
-//! GStreamer's command line: `rtspclientsink` publishes, `rtspsrc` reads. H.264 only: that is what the matrix needs.
+//! GStreamer's command line: `rtspclientsink` publishes, `rtspsrc` reads. It reads H.264 only: that is what the matrix
+//! needs.
 
+use std::path::Path;
 use std::process::Command;
 
 use md5::Digest;
@@ -23,6 +25,17 @@ pub fn publish(clip: &Clip, url: &str, transport: Transport) -> Peer {
         "filesrc location={} ! qtdemux ! h264parse config-interval=-1 ! identity sync=true \
          ! rtspclientsink location={url} protocols={transport}",
         clip.path.display()
+    );
+    Peer::spawn("gst-launch, publishing", &mut launch(&pipeline))
+}
+
+/// Publishes a Matroska file of one track over TCP, in real time and without re-encoding. `parser` is what its codec
+/// needs before the payloader, which `rtspclientsink` chooses.
+pub fn publish_file(file: &Path, parser: &str, url: &str) -> Peer {
+    let pipeline = format!(
+        "filesrc location={} ! matroskademux ! {parser} identity sync=true \
+         ! rtspclientsink location={url} protocols=tcp",
+        file.display()
     );
     Peer::spawn("gst-launch, publishing", &mut launch(&pipeline))
 }
