@@ -50,12 +50,21 @@ impl Burst {
     }
     /// Each packet without its prefix.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| {
+        self.from_packet(0)
+    }
+    /// Each packet without its prefix, from number `first` on.
+    pub fn from_packet(&self, first: usize) -> impl Iterator<Item = &[u8]> + Clone {
+        let before = first.checked_sub(1).and_then(|n| self.ends.get(n));
+        let mut start = before.map_or(0, |end| *end as usize);
+        self.ends.iter().skip(first).map(move |&end| {
             let packet = &self.wire[start + PREFIX..end as usize];
             start = end as usize;
             packet
         })
+    }
+    /// Whether [`Self::wire`] is right as it is for a reader that chose these channels.
+    pub fn is_on(&self, rtp_channel: u8, rtcp_channel: u8) -> bool {
+        (rtp_channel, rtcp_channel) == (2 * self.track.0, 2 * self.track.0 + 1)
     }
     /// The wire form for a reader that chose other channels.
     pub fn wire_on(&self, rtp_channel: u8, rtcp_channel: u8) -> Bytes {
@@ -138,6 +147,8 @@ mod tests {
         let burst = b.finish(TrackId(1)).unwrap();
         assert_eq!(&burst.wire()[..], b"$\x02\x00\x05first$\x02\x00\x06Second");
         assert_eq!(burst.iter().collect::<Vec<_>>(), [&b"first"[..], b"Second"]);
+        assert_eq!(burst.from_packet(1).collect::<Vec<_>>(), [b"Second"]);
+        assert_eq!(burst.from_packet(2).count(), 0);
         assert_eq!(
             &burst.wire_on(9, 10)[..],
             b"$\x09\x00\x05first$\x09\x00\x06Second"

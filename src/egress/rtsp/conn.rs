@@ -169,7 +169,7 @@ impl Driver {
         loop {
             match self.core.poll() {
                 Output::Send(bytes) => {
-                    self.out.write(&mut [bytes.into()].into())?;
+                    self.out.write([bytes.into()].iter())?;
                 }
                 Output::Ask(ask) => {
                     // Boxed: rare, and its size would be every connection's.

@@ -3,9 +3,7 @@
 //! `pump` moves the reader as far as its way out takes. Normally a fan-out shard calls it for all its readers
 //! after each burst; while a TCP socket is full, the reader's own connection calls it when there is room.
 
-use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -14,9 +12,9 @@ use bytes::Bytes;
 
 use crate::analytics::SessionHandle;
 use crate::egress::rtsp::play::TrackWay;
-use crate::egress::rtsp::tcp::TcpOut;
 use crate::egress::rtsp::tcp::Wrote;
-use crate::egress::rtsp::udp::UdpPair;
+use crate::egress::rtsp::way;
+use crate::egress::rtsp::way::Way;
 use crate::hub::Stream;
 use crate::hub::burst::Burst;
 use crate::hub::burst::BurstKind;
@@ -26,45 +24,14 @@ use crate::proto::rtp::rtcp;
 
 /// A reader may be this far behind before it jumps to the newest keyframe.
 const MAX_LAG: Duration = Duration::from_secs(3);
-/// Bytes handed to a socket in one go.
+/// Bytes handed to a TCP socket in one go.
 const MAX_QUEUED: usize = 256 << 10;
+/// Bytes sent by UDP in one go: a receiver's default buffer (208 KiB on Linux, with overhead) holds them.
+const UDP_SLICE: usize = 64 << 10;
+/// The pause between such slices: 32 MB/s, which a reader's socket and a home network can take.
+const UDP_PAUSE: Duration = Duration::from_millis(2);
 /// Bursts looked at in one go.
 const BATCH: usize = 16;
-
-/// How a reader gets its packets.
-pub(super) enum Way {
-    Tcp {
-        out: Arc<TcpOut>,
-        channels: Vec<Option<(u8, u8)>>,
-    },
-    Udp {
-        sockets: Arc<UdpPair>,
-        ports: Vec<Option<(SocketAddr, SocketAddr)>>,
-    },
-}
-
-impl Way {
-    pub(super) fn tcp(out: Arc<TcpOut>, tracks: &[Option<TrackWay>]) -> Self {
-        let channel = |way: &Option<TrackWay>| match *way {
-            Some(TrackWay::Tcp(rtp, rtcp)) => Some((rtp, rtcp)),
-            _ => None,
-        };
-        Self::Tcp {
-            out,
-            channels: tracks.iter().map(channel).collect(),
-        }
-    }
-    pub(super) fn udp(sockets: Arc<UdpPair>, tracks: &[Option<TrackWay>]) -> Self {
-        let ports = |way: &Option<TrackWay>| match *way {
-            Some(TrackWay::Udp(rtp, rtcp)) => Some((rtp, rtcp)),
-            _ => None,
-        };
-        Self::Udp {
-            sockets,
-            ports: tracks.iter().map(ports).collect(),
-        }
-    }
-}
 
 /// What a call of [`Delivery::pump`] came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +40,8 @@ pub(super) enum Pumped {
     CaughtUp,
     /// The socket is full; pump again when it has room.
     Full,
+    /// There is more, to be sent at this instant.
+    Paced(Instant),
 }
 
 /// What was delivered since the last time somebody asked.
@@ -82,7 +51,7 @@ pub(super) struct Tally {
     pub(super) bytes: u64,
     /// Bursts that a slow reader lost.
     pub(super) skipped: u64,
-    /// Datagrams that the kernel had no room for.
+    /// Datagrams that the kernel refused.
     pub(super) unsent: u64,
 }
 
@@ -93,7 +62,16 @@ impl Tally {
         self.skipped += other.skipped;
         self.unsent += other.unsent;
     }
+    fn count(&mut self, burst: &Burst) {
+        if burst.kind != BurstKind::Report {
+            self.bursts += 1;
+            self.bytes += burst.wire().len() as u64;
+        }
+    }
 }
+
+/// Opens a statistics session.
+pub(super) type Begin = Box<dyn FnOnce() -> SessionHandle + Send>;
 
 /// One reader of one stream.
 pub(super) struct Delivery {
@@ -101,37 +79,34 @@ pub(super) struct Delivery {
     way: Way,
     /// Number of the next burst.
     at: u64,
-    /// Per track: whether its first sender report went out.
-    reported: Vec<bool>,
+    /// Packets of it that have left already, by UDP.
+    packet: usize,
+    /// Per track, a bit: its first sender report is still to go out.
+    unreported: u64,
     session: Option<SessionHandle>,
-    begin: Option<Box<dyn FnOnce() -> SessionHandle + Send>>,
+    begin: Option<Begin>,
     tally: Tally,
-    queue: VecDeque<Bytes>,
     /// When the way out last took something.
     progress: Instant,
+    /// Nothing more by UDP before this.
+    not_before: Instant,
 }
 
 impl Delivery {
     /// A reader that starts with burst `at`. `begin` opens its statistics session when the first access
     /// unit has left.
-    pub(super) fn new(
-        stream: Arc<Stream>,
-        way: Way,
-        at: u64,
-        now: Instant,
-        begin: Box<dyn FnOnce() -> SessionHandle + Send>,
-    ) -> Self {
-        let reported = vec![false; stream.description().tracks.len()];
+    pub(super) fn new(stream: Arc<Stream>, way: Way, at: u64, now: Instant, begin: Begin) -> Self {
         Self {
             stream,
             way,
             at,
-            reported,
+            packet: 0,
+            unreported: u64::MAX,
             session: None,
             begin: Some(begin),
             tally: Tally::default(),
-            queue: VecDeque::new(),
             progress: now,
+            not_before: now,
         }
     }
     /// Sends what the ring has for this reader. `window` are the newest bursts, numbered from `first`, for
@@ -140,31 +115,36 @@ impl Delivery {
     /// # Errors
     /// When the connection failed.
     pub(super) fn pump(&mut self, now: Instant, first: u64, window: &[Arc<Burst>]) -> io::Result<Pumped> {
-        if let Way::Tcp { out, .. } = &self.way
-            && out.is_full()
-        {
-            return Ok(Pumped::Full);
+        match &self.way {
+            Way::Tcp { out, .. } if out.is_full() => return Ok(Pumped::Full),
+            Way::Udp { .. } if now < self.not_before => return Ok(Pumped::Paced(self.not_before)),
+            _ => {}
         }
+        let mut budget = UDP_SLICE;
         loop {
             let held: Vec<Arc<Burst>>;
             let bursts = if self.at >= first && self.at <= first + window.len() as u64 {
                 &window[(self.at - first) as usize..]
             } else {
                 self.skip_if_lagged(now);
-                held = self
-                    .stream
-                    .ring()
-                    .since(self.at)
-                    .take(BATCH)
-                    .map(Arc::clone)
-                    .collect();
+                let ring = self.stream.ring();
+                held = ring.since(self.at).take(BATCH).map(Arc::clone).collect();
                 &held[..]
             };
             if bursts.is_empty() {
                 return Ok(Pumped::CaughtUp);
             }
-            if self.send(now, bursts)? == Pumped::Full {
-                return Ok(Pumped::Full);
+            let pumped = match self.way {
+                Way::Tcp { .. } => self.write(now, bursts)?,
+                Way::Udp { .. } => self.send(now, bursts, &mut budget),
+            };
+            if self.tally.bursts > 0
+                && let Some(begin) = self.begin.take()
+            {
+                self.session = Some(begin());
+            }
+            if pumped != Pumped::CaughtUp {
+                return Ok(pumped);
             }
         }
     }
@@ -174,8 +154,8 @@ impl Delivery {
     }
     /// Goes on from the newest keyframe after a pause.
     pub(super) fn resume_at(&mut self, at: u64) {
-        self.at = at;
-        self.reported.fill(false);
+        (self.at, self.packet) = (at, 0);
+        self.unreported = u64::MAX;
         if let Some(session) = &self.session {
             session.resume();
         }
@@ -188,32 +168,30 @@ impl Delivery {
     }
     /// Says good-bye on every track: players end instead of waiting.
     pub(super) fn bye(&mut self) {
-        for n in 0..self.reported.len() as u8 {
-            let Some(ssrc) = self.stream.ssrc(TrackId(n)) else {
-                continue;
-            };
-            self.control(TrackId(n), &rtcp::bye(ssrc));
-        }
-        if let Way::Tcp { out, .. } = &self.way {
-            let _ = out.write(&mut self.queue); // the connection ends anyway
+        let tracks = (0..u8::MAX).map_while(|n| Some((TrackId(n), self.stream.ssrc(TrackId(n))?)));
+        let tracks: Vec<_> = tracks.map(|(track, ssrc)| (track, rtcp::bye(ssrc))).collect();
+        match &self.way {
+            Way::Tcp { out, channels } => {
+                let frames = tracks.iter().filter_map(|(t, p)| way::control_frame(channels, *t, p));
+                let frames: Vec<Bytes> = frames.collect();
+                let _ = out.write(frames.iter()); // the connection ends anyway
+            }
+            Way::Udp { sockets, ports } => tracks.iter().for_each(|(track, packet)| {
+                let to = ports.get(usize::from(track.0)).copied().flatten();
+                to.into_iter()
+                    .for_each(|(_, to)| sockets.send_rtcp(packet, to));
+            }),
         }
     }
-    /// Begins with one more track, by the same transport as the others.
+    /// Begins with one more track, by the same transport as the others; the protocol refuses another one.
     pub(super) fn add_track(&mut self, track: TrackId, way: TrackWay) {
-        let n = usize::from(track.0);
-        match (&mut self.way, way) {
-            (Way::Tcp { channels, .. }, TrackWay::Tcp(rtp, rtcp)) => {
-                channels
-                    .get_mut(n)
-                    .into_iter()
-                    .for_each(|c| *c = Some((rtp, rtcp)));
-            }
-            (Way::Udp { ports, .. }, TrackWay::Udp(rtp, rtcp)) => {
-                ports.get_mut(n).into_iter().for_each(|p| *p = Some((rtp, rtcp)));
-            }
-            _ => return, // the protocol refuses a second transport within a session
+        if self.way.set(track, way) {
+            self.unreported |= bit(track);
         }
-        self.reported.get_mut(n).into_iter().for_each(|r| *r = false);
+    }
+    /// Stops one track.
+    pub(super) fn drop_track(&mut self, track: TrackId) {
+        self.way.clear(track);
     }
     /// Ends the statistics session now, whoever still holds this value.
     pub(super) fn end(&mut self) {
@@ -224,14 +202,6 @@ impl Delivery {
     pub(super) fn end_at(&mut self, last_seen: Instant) {
         if let Some(session) = self.session.take() {
             session.end_at(last_seen);
-        }
-    }
-    /// Stops one track.
-    pub(super) fn drop_track(&mut self, track: TrackId) {
-        let n = usize::from(track.0);
-        match &mut self.way {
-            Way::Tcp { channels, .. } => channels.get_mut(n).into_iter().for_each(|c| *c = None),
-            Way::Udp { ports, .. } => ports.get_mut(n).into_iter().for_each(|p| *p = None),
         }
     }
     /// What was delivered since the last call.
@@ -247,97 +217,79 @@ impl Delivery {
         self.progress
     }
 
-    fn send(&mut self, now: Instant, bursts: &[Arc<Burst>]) -> io::Result<Pumped> {
-        let mut queued = 0;
-        for burst in bursts {
-            self.at += 1;
-            let media = burst.kind != BurstKind::Report;
-            let n = usize::from(burst.track.0);
-            if media && !self.reported.get(n).copied().unwrap_or(true) {
-                self.reported[n] = true;
-                if let Some(report) = self.stream.sender_report(burst.track, burst.rtp_time) {
-                    self.control(burst.track, &report);
-                }
-            }
-            if self.enqueue(burst) && media {
-                self.tally.bursts += 1;
-                self.tally.bytes += burst.wire().len() as u64;
-                queued += burst.wire().len();
-            }
-            // Not more than this at once: what a full socket leaves over is held for this reader alone.
-            if queued >= MAX_QUEUED {
-                queued = 0;
-                if self.write(now)? == Pumped::Full {
-                    return Ok(Pumped::Full);
-                }
-            }
-        }
-        self.write(now)
-    }
-    /// Hands what is queued to the socket, and opens the statistics session when the first of it has left.
-    fn write(&mut self, now: Instant) -> io::Result<Pumped> {
-        let wrote = match &self.way {
-            Way::Tcp { out, .. } => out.write(&mut self.queue)?,
-            Way::Udp { .. } => Wrote::All,
+    /// By TCP: as much as the socket takes; what is begun and does not fit is held by the connection.
+    fn write(&mut self, now: Instant, mut bursts: &[Arc<Burst>]) -> io::Result<Pumped> {
+        let Way::Tcp { out, channels } = &self.way else {
+            return Ok(Pumped::CaughtUp);
         };
-        if self.tally.bursts > 0
-            && let Some(begin) = self.begin.take()
-        {
-            self.session = Some(begin());
-        }
-        if wrote == Wrote::Full {
-            return Ok(Pumped::Full);
+        while !bursts.is_empty() {
+            // Not more than this at once: what a full socket leaves over is held for this reader alone.
+            let mut bytes = 0;
+            let fits = |b: &&Arc<Burst>| {
+                let before = bytes;
+                bytes += b.wire().len();
+                before < MAX_QUEUED
+            };
+            let count = bursts.iter().take_while(fits).count();
+            let (chunk, rest) = bursts.split_at(count);
+            bursts = rest;
+            let asked = |b: &&Arc<Burst>| self.way.takes(b.track);
+            let usual = |b: &Arc<Burst>| match channels.get(usize::from(b.track.0)).copied().flatten() {
+                Some((rtp, rtcp)) => self.unreported & bit(b.track) == 0 && b.is_on(rtp, rtcp),
+                None => true,
+            };
+            let wrote = if chunk.iter().all(usual) {
+                let asked = chunk.iter().filter(asked);
+                asked.clone().for_each(|b| self.tally.count(b));
+                out.write(asked.map(|b| b.wire()))?
+            } else {
+                let mut frames = Vec::new();
+                for burst in chunk {
+                    let report = first_report(&self.stream, &mut self.unreported, burst);
+                    frames.extend(report.and_then(|r| way::control_frame(channels, burst.track, &r)));
+                    let frame = way::frame(channels, burst);
+                    frame.iter().for_each(|_| self.tally.count(burst));
+                    frames.extend(frame);
+                }
+                out.write(frames.iter())?
+            };
+            self.at += chunk.len() as u64;
+            if wrote == Wrote::Full {
+                return Ok(Pumped::Full);
+            }
         }
         self.progress = now;
         Ok(Pumped::CaughtUp)
     }
-    /// Queues (TCP) or sends (UDP) a burst; false if the reader has not asked for its track.
-    fn enqueue(&mut self, burst: &Burst) -> bool {
-        let n = usize::from(burst.track.0);
-        match &self.way {
-            Way::Tcp { channels, .. } => {
-                let Some(Some((rtp, rtcp))) = channels.get(n).copied() else {
-                    return false;
-                };
-                let usual = (rtp, rtcp) == (2 * burst.track.0, 2 * burst.track.0 + 1);
-                self.queue.push_back(if usual {
-                    burst.wire().clone()
-                } else {
-                    burst.wire_on(rtp, rtcp)
-                });
-                true
+    /// By UDP: a slice; the rest after a pause, and at once when the kernel has room again.
+    fn send(&mut self, now: Instant, bursts: &[Arc<Burst>], budget: &mut usize) -> Pumped {
+        let Way::Udp { sockets, ports } = &self.way else {
+            return Pumped::CaughtUp;
+        };
+        for burst in bursts {
+            if *budget == 0 && burst.kind != BurstKind::Report {
+                self.not_before = now + UDP_PAUSE;
+                return Pumped::Paced(self.not_before);
             }
-            Way::Udp { sockets, ports } => {
-                let Some(Some((rtp, rtcp))) = ports.get(n) else {
-                    return false;
-                };
-                let unsent = match burst.kind {
-                    BurstKind::Report => burst.iter().map(|p| sockets.send_rtcp(p, *rtcp)).sum(),
-                    _ => sockets.send_rtp(burst, *rtp),
-                };
-                self.tally.unsent += unsent;
-                true
+            if let Some(report) = first_report(&self.stream, &mut self.unreported, burst)
+                && let Some(Some((_, to))) = ports.get(usize::from(burst.track.0))
+            {
+                sockets.send_rtcp(&report, *to);
             }
+            if let Some(sent) = way::send_datagrams(sockets, ports, burst, self.packet, *budget) {
+                self.tally.unsent += sent.unsent;
+                *budget = budget.saturating_sub(sent.bytes);
+                if sent.next < burst.packets() {
+                    self.packet = sent.next;
+                    self.not_before = now + UDP_PAUSE;
+                    return Pumped::Paced(self.not_before);
+                }
+                self.tally.count(burst);
+            }
+            (self.at, self.packet) = (self.at + 1, 0);
         }
-    }
-    /// Queues or sends one RTCP packet of ours.
-    fn control(&mut self, track: TrackId, packet: &[u8]) {
-        let n = usize::from(track.0);
-        match &self.way {
-            Way::Tcp { channels, .. } => {
-                let Some(Some((_, channel))) = channels.get(n) else {
-                    return;
-                };
-                let mut framed = vec![b'$', *channel];
-                framed.extend_from_slice(&(packet.len() as u16).to_be_bytes());
-                framed.extend_from_slice(packet);
-                self.queue.push_back(framed.into());
-            }
-            Way::Udp { sockets, ports } => {
-                let Some(Some((_, to))) = ports.get(n) else { return };
-                self.tally.unsent += sockets.send_rtcp(packet, *to);
-            }
-        }
+        self.progress = now;
+        Pumped::CaughtUp
     }
     /// A reader too far behind goes on with the newest keyframe.
     fn skip_if_lagged(&mut self, now: Instant) {
@@ -355,7 +307,21 @@ impl Delivery {
         };
         if to > self.at {
             self.tally.skipped += to - self.at;
-            self.at = to;
+            (self.at, self.packet) = (to, 0);
         }
     }
+}
+
+/// The bit of a track; all tracks beyond the last bit share it.
+fn bit(track: TrackId) -> u64 {
+    1 << track.0.min(63)
+}
+
+/// The sender report that goes before the first media of a track.
+fn first_report(stream: &Stream, unreported: &mut u64, burst: &Burst) -> Option<Vec<u8>> {
+    if burst.kind == BurstKind::Report || *unreported & bit(burst.track) == 0 {
+        return None;
+    }
+    *unreported &= !bit(burst.track);
+    stream.sender_report(burst.track, burst.rtp_time)
 }

@@ -1,7 +1,8 @@
-//! Drives all readers of a stream, in shards: one task per core, one write per burst and reader.
+//! Drives all readers of a stream, in shards: a task each, one write per burst and reader.
 //!
 //! A shard wakes once per burst, takes the new bursts from the ring once, and pumps its readers directly; no
-//! reader has a wake-up of its own as long as its socket has room.
+//! reader has a wake-up of its own as long as its socket has room. A stream begins with one shard, and gets
+//! another when the readers are many enough to keep another core busy.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use std::sync::MutexGuard;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +30,10 @@ use crate::telemetry::Output;
 use crate::telemetry::Reason;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
+/// Readers that one shard serves before another begins: less is not worth another core's wake-up.
+const SHARE: usize = 128;
+/// How often what readers got is added to the program's counters.
+const COLLECT: Duration = Duration::from_secs(1);
 
 /// A reader as its shard and its connection share it.
 pub(super) struct Slot {
@@ -66,12 +73,35 @@ impl Slot {
 /// The shards of one stream.
 struct Fanout {
     shards: Vec<Arc<Shard>>,
-    next: AtomicUsize,
 }
 
-/// Readers that came since the shard last looked.
+impl Fanout {
+    fn new(shards: usize) -> Arc<Self> {
+        let shards = (0..shards).map(|_| Arc::new(Shard::default())).collect();
+        Arc::new(Self { shards })
+    }
+    /// The shard for one more reader: the first that is not full, else the one with the fewest readers.
+    fn choose(&self) -> Option<&Arc<Shard>> {
+        let readers = |s: &&Arc<Shard>| s.readers.load(Ordering::Relaxed);
+        let free = self.shards.iter().find(|s| readers(s) < SHARE);
+        free.or_else(|| self.shards.iter().min_by_key(readers))
+    }
+}
+
+/// What a shard's task shares with those who bring readers.
+#[derive(Default)]
 struct Shard {
-    coming: Mutex<Vec<Arc<Slot>>>,
+    coming: Mutex<Coming>,
+    /// Somebody came.
+    wake: Notify,
+    readers: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Coming {
+    slots: Vec<Arc<Slot>>,
+    /// The shard's task is there to take them.
+    running: bool,
 }
 
 /// The fan-outs of all streams that have readers.
@@ -96,24 +126,33 @@ impl Fanouts {
     }
     /// Adds a reader to a stream's round.
     pub(super) fn add(self: &Arc<Self>, stream: &Arc<Stream>, slot: Arc<Slot>) {
-        let fanout = {
-            let mut all = self.by_stream.lock().expect(NOT_POISONED);
-            Arc::clone(all.entry(stream.id()).or_insert_with(|| self.start(stream)))
-        };
-        let n = fanout.next.fetch_add(1, Ordering::Relaxed) % fanout.shards.len();
-        fanout.shards[n].coming.lock().expect(NOT_POISONED).push(slot);
+        // Held until the reader is handed over, so that the fan-out does not go meanwhile.
+        let mut all = self.by_stream.lock().expect(NOT_POISONED);
+        let fanout = all
+            .entry(stream.id())
+            .or_insert_with(|| Fanout::new(self.shards));
+        let Some(shard) = fanout.choose() else { return };
+        shard.readers.fetch_add(1, Ordering::Relaxed);
+        let mut coming = shard.coming.lock().expect(NOT_POISONED);
+        coming.slots.push(slot);
+        if !std::mem::replace(&mut coming.running, true) {
+            let (all, shard, stream) = (Arc::clone(self), Arc::clone(shard), Arc::clone(stream));
+            self.tasks.spawn("fan-out", move |stop| async move {
+                let round = Round::new(&all, &shard, &stream);
+                round.run(stop).await;
+            });
+        }
+        shard.wake.notify_one();
     }
     /// Adds what readers got to the program's counters.
     pub(super) fn count(&self, output: Output, tally: Tally) {
         if tally.bursts > 0 {
+            let label = ByOutput { output };
             self.metrics
                 .units_out
-                .get_or_create(&ByOutput { output })
+                .get_or_create(&label)
                 .inc_by(tally.bursts);
-            self.metrics
-                .bytes_out
-                .get_or_create(&ByOutput { output })
-                .inc_by(tally.bytes);
+            self.metrics.bytes_out.get_or_create(&label).inc_by(tally.bytes);
         }
         if tally.skipped > 0 {
             self.metrics.lose(Reason::ReaderLagged, tally.skipped);
@@ -122,83 +161,168 @@ impl Fanouts {
             self.metrics.lose(Reason::SocketFull, tally.unsent);
         }
     }
-
-    fn start(self: &Arc<Self>, stream: &Arc<Stream>) -> Arc<Fanout> {
-        let shards: Vec<_> = (0..self.shards)
-            .map(|_| {
-                Arc::new(Shard {
-                    coming: Mutex::default(),
-                })
-            })
-            .collect();
-        for shard in &shards {
-            let (all, shard, stream) = (Arc::clone(self), Arc::clone(shard), Arc::clone(stream));
-            self.tasks.spawn("fan-out", move |stop| async move {
-                all.run(&shard, &stream, stop).await
-            });
-        }
-        Arc::new(Fanout {
-            shards,
-            next: AtomicUsize::new(0),
-        })
-    }
-    async fn run(&self, shard: &Shard, stream: &Arc<Stream>, stop: CancellationToken) {
-        let mut head = stream.watch();
-        let mut readers: Vec<Arc<Slot>> = Vec::new();
-        let mut window: Vec<Arc<Burst>> = Vec::new();
-        let mut at = head.borrow_and_update().end;
-        loop {
-            tokio::select! {
-                changed = head.changed() => if changed.is_err() { break },
-                () = stop.cancelled() => break,
+    /// Ends a shard's task, unless somebody has just come.
+    fn leave(&self, stream: u64, shard: &Shard) -> bool {
+        let mut all = self.by_stream.lock().expect(NOT_POISONED);
+        {
+            let mut coming = shard.coming.lock().expect(NOT_POISONED);
+            if !coming.slots.is_empty() {
+                return false;
             }
+            coming.running = false;
+        }
+        let rests = |s: &Arc<Shard>| !s.coming.lock().expect(NOT_POISONED).running;
+        if all.get(&stream).is_some_and(|f| f.shards.iter().all(rests)) {
+            all.remove(&stream);
+        }
+        true
+    }
+}
+
+/// For ever, if there is no such instant.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A shard at work.
+struct Round<'a> {
+    all: &'a Fanouts,
+    shard: &'a Shard,
+    stream: &'a Arc<Stream>,
+    readers: Vec<Arc<Slot>>,
+    /// Those of them that get a long burst slice by slice, and when the next slice is due.
+    paced: Vec<Arc<Slot>>,
+    due: Option<Instant>,
+    /// How many readers there were when those who had gone were last forgotten.
+    swept: usize,
+    /// What readers got since it was last collected, by TCP and by UDP.
+    tallies: [Tally; 2],
+    collected: Instant,
+}
+
+impl<'a> Round<'a> {
+    fn new(all: &'a Fanouts, shard: &'a Shard, stream: &'a Arc<Stream>) -> Self {
+        Self {
+            all,
+            shard,
+            stream,
+            readers: Vec::new(),
+            paced: Vec::new(),
+            due: None,
+            swept: 0,
+            tallies: [Tally::default(); 2],
+            collected: all.clock.now(),
+        }
+    }
+    /// Until the stream ends or the last reader has gone.
+    async fn run(mut self, stop: CancellationToken) {
+        let mut head = self.stream.watch();
+        let mut window: Vec<Arc<Burst>> = Vec::new();
+        let mut at = head.borrow().end;
+        loop {
             let now_at = *head.borrow_and_update();
             window.clear();
             let first = {
-                let ring = stream.ring();
+                let ring = self.stream.ring();
                 window.extend(ring.since(at).map(Arc::clone));
                 at.max(ring.first())
             };
             at = first + window.len() as u64;
-            readers.append(&mut shard.coming.lock().expect(NOT_POISONED));
-            self.round(&mut readers, first, &window);
+            self.pump_all(first, &window);
             if now_at.ended {
-                break;
+                self.end();
+            }
+            self.collect(self.readers.is_empty());
+            if self.readers.is_empty() && self.all.leave(self.stream.id(), self.shard) {
+                return;
+            }
+            tokio::select! {
+                _ = head.changed() => {} // an error is the end, which `ended` has said
+                () = self.shard.wake.notified() => {}
+                () = sleep_until(self.wake_at()) => {}
+                () = stop.cancelled() => return,
             }
         }
-        self.by_stream.lock().expect(NOT_POISONED).remove(&stream.id());
-        readers.append(&mut shard.coming.lock().expect(NOT_POISONED));
-        readers.iter().for_each(|r| r.over.notify_one());
     }
-    /// One pass over the readers that keep up.
-    fn round(&self, readers: &mut Vec<Arc<Slot>>, first: u64, window: &[Arc<Burst>]) {
-        let now = self.clock.now();
-        let mut tallies = [
-            (Output::RtspTcp, Tally::default()),
-            (Output::RtspUdp, Tally::default()),
-        ];
-        readers.retain(|slot| {
-            if slot.gone.load(Ordering::Acquire) {
-                return false;
+    /// One pass: over all readers if there is something new, else over those that came or wait for their time.
+    fn pump_all(&mut self, first: u64, window: &[Arc<Burst>]) {
+        let now = self.all.clock.now();
+        self.due = None;
+        let come = std::mem::take(&mut self.shard.coming.lock().expect(NOT_POISONED).slots);
+        let mut waited = std::mem::take(&mut self.paced);
+        if window.is_empty() {
+            waited.extend(come.iter().map(Arc::clone));
+            waited
+                .iter()
+                .for_each(|slot| self.pump(slot, now, first, window));
+        }
+        self.readers.extend(come);
+        if !window.is_empty() {
+            self.let_go();
+            let readers = std::mem::take(&mut self.readers);
+            readers
+                .iter()
+                .for_each(|slot| self.pump(slot, now, first, window));
+            self.readers = readers;
+        } else if self.readers.len() > 2 * self.swept + SHARE {
+            self.let_go(); // people come and go while nothing is published
+        }
+    }
+    fn pump(&mut self, slot: &Arc<Slot>, now: Instant, first: u64, window: &[Arc<Burst>]) {
+        if slot.idle.load(Ordering::Acquire) {
+            return;
+        }
+        let mut delivery = slot.delivery();
+        match delivery.pump(now, first, window) {
+            Ok(Pumped::CaughtUp) => {}
+            Ok(Pumped::Full) => slot.set_idle(true), // its connection goes on with it
+            Ok(Pumped::Paced(at)) => {
+                self.due = Some(self.due.map_or(at, |due| due.min(at)));
+                self.paced.push(Arc::clone(slot));
             }
-            if slot.idle.load(Ordering::Acquire) {
-                return true;
+            Err(_) => {
+                slot.set_idle(true); // its connection ends
+                slot.over.notify_one();
             }
-            let mut delivery = slot.delivery();
-            match delivery.pump(now, first, window) {
-                Ok(Pumped::CaughtUp) => {}
-                Ok(Pumped::Full) => slot.set_idle(true), // its connection goes on with it
-                Err(_) => {
-                    slot.over.notify_one();
-                    return false;
-                }
-            }
-            let sum = &mut tallies[usize::from(slot.output == Output::RtspUdp)].1;
-            sum.add(delivery.take_tally());
-            true
-        });
-        tallies
-            .into_iter()
-            .for_each(|(output, tally)| self.count(output, tally));
+        }
+        self.tallies[usize::from(slot.output == Output::RtspUdp)].add(delivery.take_tally());
+    }
+    /// Forgets those who have gone.
+    fn let_go(&mut self) {
+        let before = self.readers.len();
+        self.readers.retain(|slot| !slot.gone.load(Ordering::Acquire));
+        self.swept = self.readers.len();
+        self.shard
+            .readers
+            .fetch_sub(before - self.swept, Ordering::Relaxed);
+    }
+    /// The stream has ended: everybody is told, and nobody is served any more.
+    fn end(&mut self) {
+        for slot in self.readers.drain(..) {
+            slot.over.notify_one();
+            self.shard.readers.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.paced.clear();
+        self.due = None;
+    }
+    /// Hands over what was counted, once in a while.
+    fn collect(&mut self, at_once: bool) {
+        let now = self.all.clock.now();
+        if !at_once && now < self.collected + COLLECT {
+            return;
+        }
+        self.collected = now;
+        let [tcp, udp] = std::mem::take(&mut self.tallies);
+        self.all.count(Output::RtspTcp, tcp);
+        self.all.count(Output::RtspUdp, udp);
+    }
+    /// When something is to be done without a burst or a newcomer.
+    fn wake_at(&self) -> Option<Instant> {
+        let counted = self.tallies.iter().any(|t| t.bursts > 0);
+        let collect = counted.then(|| self.collected + COLLECT);
+        self.due.into_iter().chain(collect).min()
     }
 }

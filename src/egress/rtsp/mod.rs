@@ -11,6 +11,7 @@ mod record;
 mod segments;
 mod tcp;
 mod udp;
+mod way;
 
 use std::io;
 use std::net::SocketAddr;
@@ -185,6 +186,10 @@ impl Server {
     }
 }
 
+/// What a reader has not taken of a stream, and the kernel has not sent: more is kept by nobody, since it would
+/// only be old when it is sent.
+const UNSENT: u32 = 128 << 10;
+
 /// A burst leaves at once; what a reader does not take shows up here and not in kernel buffers.
 fn tcp_options(socket: &tokio::net::TcpStream) {
     let _ = socket.set_nodelay(true);
@@ -192,6 +197,8 @@ fn tcp_options(socket: &tokio::net::TcpStream) {
     let _ = socket.set_send_buffer_size(512 << 10);
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(15)));
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
 }
 
 #[cfg(test)]

@@ -13,13 +13,13 @@ use crate::analytics::Recorder;
 use crate::analytics::Transport;
 use crate::egress::rtsp::delivery::Delivery;
 use crate::egress::rtsp::delivery::Pumped;
-use crate::egress::rtsp::delivery::Way;
 use crate::egress::rtsp::fanout::Fanouts;
 use crate::egress::rtsp::fanout::Slot;
 use crate::egress::rtsp::tcp::TcpOut;
 use crate::egress::rtsp::udp::Heard;
 use crate::egress::rtsp::udp::Route;
 use crate::egress::rtsp::udp::UdpPair;
+use crate::egress::rtsp::way::Way;
 use crate::hub::Attached;
 use crate::hub::Stream;
 use crate::media::TrackId;
@@ -156,25 +156,26 @@ impl Play {
         self.state = State::Playing;
         if let Some(slot) = &self.slot {
             slot.delivery().resume_at(at);
-        } else {
-            let tcp = matches!(self.ways.iter().flatten().next(), Some(TrackWay::Tcp(..)));
-            let (output, transport) = if tcp {
-                (Output::RtspTcp, Transport::Tcp)
-            } else {
-                (Output::RtspUdp, Transport::Udp)
-            };
-            let way = match &self.udp {
-                Some(udp) if !tcp => Way::udp(Arc::clone(udp), &self.ways),
-                _ => Way::tcp(Arc::clone(out), &self.ways),
-            };
-            let (recorder, viewer, path) = (recorder.clone(), self.viewer.take(), self.path.clone());
-            let begin = Box::new(move || recorder.begin(viewer, &path, Protocol::Rtsp, transport));
-            let delivery = Delivery::new(Arc::clone(&self.stream), way, at, now, begin);
-            let slot = Slot::new(delivery, output, Arc::clone(over));
-            fanouts.add(&self.stream, Arc::clone(&slot));
-            self.slot = Some(slot);
+            return self.catch_up(now, fanouts);
         }
-        self.catch_up(now, fanouts)
+        let tcp = matches!(self.ways.iter().flatten().next(), Some(TrackWay::Tcp(..)));
+        let (output, transport) = if tcp {
+            (Output::RtspTcp, Transport::Tcp)
+        } else {
+            (Output::RtspUdp, Transport::Udp)
+        };
+        let way = match &self.udp {
+            Some(udp) if !tcp => Way::udp(Arc::clone(udp), &self.ways),
+            _ => Way::tcp(Arc::clone(out), &self.ways),
+        };
+        let (recorder, viewer, path) = (recorder.clone(), self.viewer.take(), self.path.clone());
+        let begin = Box::new(move || recorder.begin(viewer, &path, Protocol::Rtsp, transport));
+        let delivery = Delivery::new(Arc::clone(&self.stream), way, at, now, begin);
+        let slot = Slot::new(delivery, output, Arc::clone(over));
+        self.slot = Some(Arc::clone(&slot));
+        let sent = self.catch_up(now, fanouts);
+        fanouts.add(&self.stream, slot); // also looks for what came meanwhile
+        sent
     }
     /// Sends what the ring has, now that there is room; back to the fan-out when all is sent.
     ///
@@ -185,7 +186,7 @@ impl Play {
             return Ok(());
         };
         let mut delivery = slot.delivery();
-        if delivery.pump(now, u64::MAX, &[])? == Pumped::CaughtUp {
+        if delivery.pump(now, u64::MAX, &[])? != Pumped::Full {
             slot.set_idle(false);
             // A burst may have come after the look into the ring, when the shard still passed us over.
             if delivery.pump(now, u64::MAX, &[])? == Pumped::Full {

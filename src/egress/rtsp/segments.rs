@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use socket2::SockAddr;
 use tokio::net::UdpSocket;
 
 use crate::hub::burst::Burst;
@@ -19,24 +20,73 @@ const MAX_SEGMENTS: usize = 32;
 /// Payload of one call: what fits into one IP packet before it is cut.
 const MAX_BYTES: usize = 65_000;
 
-/// Sends a burst to one reader; returns how many packets the kernel had no room for.
-pub(super) fn send(socket: &UdpSocket, segmenting: &AtomicBool, burst: &Burst, to: SocketAddr) -> u64 {
-    #[cfg(target_os = "linux")]
-    if segmenting.load(Ordering::Relaxed) {
-        return linux::send(socket, segmenting, burst, to);
+/// How far a call of [`send`] came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sent {
+    /// Number of the burst's first packet that has not been sent.
+    pub(super) next: usize,
+    /// Bytes that were sent.
+    pub(super) bytes: usize,
+    /// Packets that the kernel refused for good.
+    pub(super) unsent: u64,
+    /// The kernel has no room for the packet `next` now.
+    pub(super) full: bool,
+}
+
+/// Sends a burst to one reader, from packet `first` on, until `budget` bytes have left.
+pub(super) fn send(
+    socket: &UdpSocket,
+    segmenting: &AtomicBool,
+    burst: &Burst,
+    first: usize,
+    budget: usize,
+    to: SocketAddr,
+) -> Sent {
+    let address = SockAddr::from(to);
+    let mut sent = Sent {
+        next: first,
+        bytes: 0,
+        unsent: 0,
+        full: false,
+    };
+    let mut rest = burst.from_packet(first);
+    while sent.bytes < budget {
+        let count = match cfg!(target_os = "linux") && segmenting.load(Ordering::Relaxed) {
+            true => run_length(rest.clone()),
+            false => rest.clone().take(1).count(),
+        };
+        let run = rest.clone().take(count);
+        let result = match count {
+            0 => break,
+            1 => run.clone().try_for_each(|p| send_one(socket, p, to)),
+            _ => send_run(socket, run.clone(), &address),
+        };
+        match result {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock || is_no_room(&e) => {
+                sent.full = true;
+                break;
+            }
+            Err(e) if count > 1 && is_refusal(&e) => {
+                segmenting.store(false, Ordering::Relaxed);
+                continue; // the same packets again, one by one
+            }
+            // A reader that went away shows up as a refused connection (ICMP); its session ends by its own rules.
+            Err(e) if e.kind() != io::ErrorKind::ConnectionRefused => sent.unsent += count as u64,
+            _ => {}
+        }
+        sent.bytes += run.map(<[u8]>::len).sum::<usize>();
+        sent.next += count;
+        rest.nth(count - 1);
     }
-    let _ = segmenting;
-    burst.iter().map(|packet| send_one(socket, packet, to)).sum()
+    sent
 }
 
-/// Sends one datagram; returns 1 if the kernel had no room for it.
-pub(super) fn send_one(socket: &UdpSocket, packet: &[u8], to: SocketAddr) -> u64 {
-    u64::from(is_lost(&socket.try_send_to(packet, to).map(|_| ())))
-}
-
-/// A reader that went away shows up as a refused connection (ICMP); its session ends by its own rules.
-fn is_lost(sent: &io::Result<()>) -> bool {
-    matches!(sent, Err(e) if e.kind() != io::ErrorKind::ConnectionRefused)
+/// Sends one datagram.
+///
+/// # Errors
+/// What the kernel says, `WouldBlock` if it has no room now.
+pub(super) fn send_one(socket: &UdpSocket, packet: &[u8], to: SocketAddr) -> io::Result<()> {
+    socket.try_send_to(packet, to).map(|_| ())
 }
 
 /// How many of these packets one call can take: equal in size, but the last may be smaller.
@@ -57,57 +107,51 @@ fn run_length<'a>(mut packets: impl Iterator<Item = &'a [u8]>) -> usize {
     count
 }
 
+/// The queue of the network card is full; it is not the socket's, and nobody tells when it has room again.
+fn is_no_room(e: &io::Error) -> bool {
+    cfg!(unix) && e.raw_os_error() == Some(ENOBUFS)
+}
+
+/// The kernel, the driver or a tunnel on the way cannot cut datagrams.
+fn is_refusal(e: &io::Error) -> bool {
+    REFUSALS.iter().any(|errno| e.raw_os_error() == Some(*errno))
+}
+
+#[cfg(target_os = "linux")]
+use linux::ENOBUFS;
+#[cfg(target_os = "linux")]
+use linux::REFUSALS;
+#[cfg(target_os = "linux")]
+use linux::send_run;
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::io;
     use std::io::IoSlice;
-    use std::net::SocketAddr;
-    use std::os::fd::AsRawFd;
-    use std::sync::atomic::AtomicBool;
-    use std::sync::atomic::Ordering;
 
     use nix::errno::Errno;
-    use nix::sys::socket::ControlMessage;
-    use nix::sys::socket::MsgFlags;
-    use nix::sys::socket::SockaddrStorage;
-    use nix::sys::socket::sendmsg;
+    use socket2::MsgHdr;
+    use socket2::SockAddr;
+    use socket2::SockRef;
     use tokio::io::Interest;
     use tokio::net::UdpSocket;
 
     use super::MAX_SEGMENTS;
-    use super::is_lost;
-    use super::run_length;
-    use super::send_one;
-    use crate::hub::burst::Burst;
 
-    pub(super) fn send(socket: &UdpSocket, segmenting: &AtomicBool, burst: &Burst, to: SocketAddr) -> u64 {
-        let mut unsent = 0;
-        let mut rest = burst.iter();
-        loop {
-            let count = run_length(rest.clone());
-            let mut run = rest.clone().take(count);
-            match count {
-                0 => return unsent,
-                1 => unsent += run.map(|packet| send_one(socket, packet, to)).sum::<u64>(),
-                _ => {
-                    let sent = send_run(socket, run.clone(), to);
-                    if sent.as_ref().is_err_and(is_refusal) {
-                        segmenting.store(false, Ordering::Relaxed);
-                        unsent += run.map(|packet| send_one(socket, packet, to)).sum::<u64>();
-                    } else if is_lost(&sent) {
-                        unsent += run.by_ref().count() as u64;
-                    }
-                }
-            }
-            rest.nth(count - 1);
-        }
-    }
+    pub(super) const ENOBUFS: i32 = Errno::ENOBUFS as i32;
+    pub(super) const REFUSALS: [i32; 5] = [
+        Errno::EIO as i32,
+        Errno::EINVAL as i32,
+        Errno::EOPNOTSUPP as i32,
+        Errno::ENOPROTOOPT as i32,
+        Errno::EMSGSIZE as i32,
+    ];
 
     /// One call for packets of equal size; the vector skips the interleaved prefixes between them.
-    fn send_run<'a>(
+    pub(super) fn send_run<'a>(
         socket: &UdpSocket,
         packets: impl Iterator<Item = &'a [u8]>,
-        to: SocketAddr,
+        to: &SockAddr,
     ) -> io::Result<()> {
         let mut slices = [IoSlice::new(&[]); MAX_SEGMENTS];
         let mut count = 0;
@@ -117,33 +161,56 @@ mod linux {
             *slice = IoSlice::new(packet);
             count += 1;
         }
-        let to = SockaddrStorage::from(to);
-        let control = [ControlMessage::UdpGsoSegments(&size)];
-        socket.try_io(Interest::WRITABLE, || {
-            sendmsg(
-                socket.as_raw_fd(),
-                &slices[..count],
-                &control,
-                MsgFlags::MSG_DONTWAIT,
-                Some(&to),
-            )
-            .map(|_| ())
-            .map_err(io::Error::from)
-        })
+        let control = segment_size(size);
+        let message = MsgHdr::new()
+            .with_addr(to)
+            .with_buffers(&slices[..count])
+            .with_control(&control);
+        let call = || SockRef::from(socket).sendmsg(&message, 0).map(|_| ());
+        socket.try_io(Interest::WRITABLE, call)
     }
 
-    /// The kernel, the driver or a tunnel on the way cannot cut datagrams.
-    fn is_refusal(e: &io::Error) -> bool {
-        let refusals = [
-            Errno::EIO,
-            Errno::EINVAL,
-            Errno::EOPNOTSUPP,
-            Errno::ENOPROTOOPT,
-            Errno::EMSGSIZE,
-        ];
-        refusals
-            .iter()
-            .any(|errno| e.raw_os_error() == Some(*errno as i32))
+    const WORD: usize = size_of::<usize>();
+
+    /// The control message UDP_SEGMENT as the kernel reads it (cmsg(3)): its length as a word, level and type
+    /// as 32-bit integers, then 16 bits of value, padded to a word.
+    fn segment_size(size: u16) -> [u8; 2 * WORD + 8] {
+        const SOL_UDP: i32 = 17;
+        const UDP_SEGMENT: i32 = 103;
+        let mut control = [0; 2 * WORD + 8];
+        control[..WORD].copy_from_slice(&(WORD + 8 + 2).to_ne_bytes());
+        control[WORD..WORD + 4].copy_from_slice(&SOL_UDP.to_ne_bytes());
+        control[WORD + 4..WORD + 8].copy_from_slice(&UDP_SEGMENT.to_ne_bytes());
+        control[WORD + 8..WORD + 10].copy_from_slice(&size.to_ne_bytes());
+        control
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+use elsewhere::ENOBUFS;
+#[cfg(not(target_os = "linux"))]
+use elsewhere::REFUSALS;
+#[cfg(not(target_os = "linux"))]
+use elsewhere::send_run;
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere {
+    use std::io;
+
+    use socket2::SockAddr;
+    use tokio::net::UdpSocket;
+
+    /// Of the BSDs and macOS.
+    pub(super) const ENOBUFS: i32 = 55;
+    pub(super) const REFUSALS: [i32; 0] = [];
+
+    /// Never called: a run is one packet here.
+    pub(super) fn send_run<'a>(
+        _: &UdpSocket,
+        _: impl Iterator<Item = &'a [u8]>,
+        _: &SockAddr,
+    ) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

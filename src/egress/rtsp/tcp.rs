@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::io::IoSlice;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
@@ -18,7 +19,7 @@ use tokio::sync::Notify;
 /// A peer that asks without reading the answers is closed beyond this many bytes.
 const MAX_PENDING: usize = 1 << 20;
 /// Buffers handed to one `writev`.
-pub(super) const MAX_SLICES: usize = 32;
+const MAX_SLICES: usize = 32;
 
 /// Whether all was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,11 +55,7 @@ impl TcpOut {
     /// Bytes that wait for room.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        let pending = self
-            .pending
-            .lock()
-            .expect("no panic happens while the lock is held");
-        pending.iter().map(Bytes::len).sum()
+        self.pending().iter().map(Bytes::len).sum()
     }
     /// Whether bytes wait for room.
     pub(super) fn is_full(&self) -> bool {
@@ -73,18 +70,21 @@ impl TcpOut {
     ///
     /// # Errors
     /// When the connection failed, or too much is held already.
-    pub(super) fn write(&self, buffers: &mut VecDeque<Bytes>) -> io::Result<Wrote> {
-        let mut pending = self
-            .pending
-            .lock()
-            .expect("no panic happens while the lock is held");
-        if pending.is_empty() {
-            self.write_now(buffers)?;
+    pub(super) fn write<'a>(&self, buffers: impl Iterator<Item = &'a Bytes> + Clone) -> io::Result<Wrote> {
+        let mut pending = self.pending();
+        let mut taken = match pending.is_empty() {
+            true => self.write_now(buffers.clone())?,
+            false => 0,
+        };
+        for buffer in buffers {
+            if taken < buffer.len() {
+                pending.push_back(buffer.slice(taken..));
+            }
+            taken = taken.saturating_sub(buffer.len());
         }
-        if buffers.is_empty() && pending.is_empty() {
+        if pending.is_empty() {
             return Ok(Wrote::All);
         }
-        pending.append(buffers);
         if pending.iter().map(Bytes::len).sum::<usize>() > MAX_PENDING {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
@@ -98,41 +98,57 @@ impl TcpOut {
     /// # Errors
     /// When the connection failed.
     pub(super) fn drain(&self) -> io::Result<(Wrote, usize)> {
-        let mut pending = self
-            .pending
-            .lock()
-            .expect("no panic happens while the lock is held");
-        let taken = self.write_now(&mut pending)?;
-        if pending.is_empty() {
-            self.full.store(false, Ordering::Release);
-            return Ok((Wrote::All, taken));
+        let mut pending = self.pending();
+        let taken = self.write_now(pending.iter())?;
+        let mut rest = taken;
+        while let Some(front) = pending.front_mut() {
+            if rest < front.len() {
+                front.advance(rest);
+                return Ok((Wrote::Full, taken));
+            }
+            rest -= front.len();
+            pending.pop_front();
         }
-        Ok((Wrote::Full, taken))
+        *pending = VecDeque::new(); // its memory is not needed while the socket has room
+        self.full.store(false, Ordering::Release);
+        Ok((Wrote::All, taken))
     }
-    /// Takes from `buffers` what the socket takes; returns how many bytes.
-    fn write_now(&self, buffers: &mut VecDeque<Bytes>) -> io::Result<usize> {
-        let mut total = 0;
-        while !buffers.is_empty() {
-            let slices: [IoSlice<'_>; MAX_SLICES] =
-                std::array::from_fn(|n| IoSlice::new(buffers.get(n).map_or(&[][..], |b| &b[..])));
-            let count = buffers.len().min(MAX_SLICES);
-            let mut written = match self.socket.try_write_vectored(&slices[..count]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(total),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e),
-            };
-            total += written;
-            while let Some(front) = buffers.front_mut() {
-                if written < front.len() {
-                    front.advance(written);
+    fn pending(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
+        self.pending
+            .lock()
+            .expect("no panic happens while the lock is held")
+    }
+    /// Writes as much as the socket takes; returns how many bytes.
+    fn write_now<'a>(&self, buffers: impl Iterator<Item = &'a Bytes> + Clone) -> io::Result<usize> {
+        let mut taken = 0;
+        loop {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let (mut count, mut offered, mut skip) = (0, 0, taken);
+            for buffer in buffers.clone() {
+                if skip >= buffer.len() {
+                    skip -= buffer.len();
+                    continue;
+                }
+                if count == MAX_SLICES {
                     break;
                 }
-                written -= front.len();
-                buffers.pop_front();
+                slices[count] = IoSlice::new(&buffer[skip..]);
+                offered += buffer.len() - skip;
+                (count, skip) = (count + 1, 0);
+            }
+            let written = match count {
+                0 => return Ok(taken),
+                1 => self.socket.try_write(&slices[0]),
+                _ => self.socket.try_write_vectored(&slices[..count]),
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) if n < offered => return Ok(taken + n),
+                Ok(n) => taken += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(taken),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
             }
         }
-        Ok(total)
     }
 }

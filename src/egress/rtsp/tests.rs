@@ -11,10 +11,10 @@ use std::time::UNIX_EPOCH;
 
 use super::delivery::Delivery;
 use super::delivery::Pumped;
-use super::delivery::Way;
 use super::play::TrackWay;
 use super::tcp::TcpOut;
 use super::tcp::Wrote;
+use super::way::Way;
 use crate::analytics::SessionHandle;
 use crate::base::clock::Clock;
 use crate::base::clock::ManualClock;

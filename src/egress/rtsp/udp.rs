@@ -28,6 +28,7 @@ use crate::base::clock::SharedClock;
 use crate::base::tasks::Tasks;
 use crate::egress::rtsp::record::Recording;
 use crate::egress::rtsp::segments;
+use crate::egress::rtsp::segments::Sent;
 use crate::hub::burst::Burst;
 use crate::media::TrackId;
 use crate::telemetry::Metrics;
@@ -141,14 +142,14 @@ impl UdpPair {
         self.rtp_routes.write().expect(NOT_POISONED).remove(rtp);
         self.rtcp_routes.write().expect(NOT_POISONED).remove(rtcp);
     }
-    /// Sends a burst of RTP to one reader, with as few system calls as the kernel allows. Returns how many
-    /// packets it had no room for.
-    pub(super) fn send_rtp(&self, burst: &Burst, to: SocketAddr) -> u64 {
-        segments::send(&self.rtp, &self.segmenting, burst, to)
+    /// Sends a burst of RTP to one reader, from packet `first` on, with as few system calls as the kernel
+    /// allows, until `budget` bytes have left.
+    pub(super) fn send_rtp(&self, burst: &Burst, first: usize, budget: usize, to: SocketAddr) -> Sent {
+        segments::send(&self.rtp, &self.segmenting, burst, first, budget, to)
     }
-    /// Sends one RTCP packet to one reader. Returns how many the kernel had no room for.
-    pub(super) fn send_rtcp(&self, packet: &[u8], to: SocketAddr) -> u64 {
-        segments::send_one(&self.rtcp, packet, to)
+    /// Sends one RTCP packet to one reader. It is not sent again if the kernel has no room: the next one says more.
+    pub(super) fn send_rtcp(&self, packet: &[u8], to: SocketAddr) {
+        let _ = segments::send_one(&self.rtcp, packet, to);
     }
     /// Starts listening.
     pub(super) fn start(self: &Arc<Self>, tasks: &Tasks, clock: &SharedClock, metrics: &Arc<Metrics>) {
