@@ -14,6 +14,7 @@ pub mod frame;
 pub mod input;
 pub mod jpeg;
 mod log;
+pub mod memory;
 pub mod options;
 pub mod scale;
 mod sys;

@@ -13,7 +13,9 @@ use std::ffi::CString;
 use std::ffi::c_char;
 use std::ffi::c_int;
 use std::ffi::c_void;
+use std::io;
 use std::mem::transmute;
+use std::ops::Range;
 use std::ptr;
 use std::sync::Mutex;
 use std::sync::OnceLock;
@@ -27,6 +29,10 @@ use ffmpeg_next::format::context::Input;
 use ffmpeg_next::frame::Video;
 use ffmpeg_next::software::scaling;
 use ffmpeg_next::util::interrupt;
+#[cfg(target_os = "linux")]
+use nix::sys::mman::MmapAdvise;
+#[cfg(target_os = "linux")]
+use nix::sys::mman::madvise;
 use tokio_util::sync::CancellationToken;
 
 use super::AvError;
@@ -44,6 +50,24 @@ pub fn init() {
         }
         install_log();
     });
+}
+
+/// Tells the kernel to forget that these pages are in our memory; they come back from their file when used.
+/// Only for mappings of files that were never written to: a changed page would lose its changes.
+#[cfg(target_os = "linux")]
+pub(super) fn forget_pages(addresses: Range<usize>) -> io::Result<()> {
+    let Some(start) = ptr::NonNull::new(ptr::with_exposed_provenance_mut(addresses.start)) else {
+        return Ok(());
+    };
+    // SAFETY: the caller has seen that the pages are those of a file, read-only and unchanged, so that the next
+    // access finds the same bytes.
+    unsafe { madvise(start, addresses.len(), MmapAdvise::MADV_DONTNEED) }.map_err(io::Error::from)
+}
+
+/// Only Linux tells which pages are unchanged.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn forget_pages(_: Range<usize>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Opens a device without probing (devices say all in their header), for reading without waiting: a device

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::app;
+use crate::av::memory;
 use crate::cli::Failure;
 use crate::cli::args::RunArgs;
 use crate::cli::load;
@@ -32,6 +33,10 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         metrics,
         reload: Box::new(move || reload(&again)),
     };
+    // The loader's pages are a good half of what a relay without cameras would have in memory.
+    if let Err(error) = memory::give_back_unchanged() {
+        tracing::debug!(%error, "What only the loader needed stays in memory.");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::Running(format!("cannot start threads ({})", e.kind())))?;
     runtime.block_on(app::run(start)).map_err(Failure::running)

@@ -120,8 +120,11 @@ impl Builder {
     /// The finished burst; the builder is empty again. `None` if nothing was added.
     pub(super) fn finish(&mut self, track: TrackId) -> Option<Burst> {
         let (kind, sequence, rtp_time, arrived) = self.head.take()?;
-        let wire = Bytes::from(std::mem::take(&mut self.wire));
-        let ends = std::mem::take(&mut self.ends).into_boxed_slice();
+        // Copied: the ring holds what is needed and no spare room, and the builder grows but once.
+        let wire = Bytes::copy_from_slice(&self.wire);
+        let ends = self.ends.as_slice().into();
+        self.wire.clear();
+        self.ends.clear();
         Some(Burst {
             track,
             kind,

@@ -4,19 +4,26 @@
 //! requests, for timers, and while the socket is full.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::task::Poll;
+use std::task::ready;
 use std::time::Instant;
 
+use tokio::io::AsyncRead;
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::peer::PeerAddr;
+use crate::egress::rtsp::Context;
 use crate::egress::rtsp::Server;
+use crate::egress::rtsp::few::Few;
 use crate::egress::rtsp::play::Play;
 use crate::egress::rtsp::play::TrackWay;
 use crate::egress::rtsp::record::Recording;
@@ -57,19 +64,18 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
 }
 
-/// Serves a connection until either side has enough of it.
-pub(super) async fn serve(
+/// A connection that has just been accepted; `None` without unguessable numbers.
+///
+/// Boxed, and made before its task: a future keeps its arguments twice, and there are thousands of these.
+pub(super) fn open(
     server: &Arc<Server>,
     socket: TcpStream,
     peer: PeerAddr,
     udp: Option<Arc<UdpPair>>,
     users: Option<Arc<Users>>,
-    stop: CancellationToken,
-) {
+) -> Option<Box<Driver>> {
     let mut nonce = [0; 16];
-    if getrandom::fill(&mut nonce).is_err() {
-        return; // no connection without unguessable numbers
-    }
+    getrandom::fill(&mut nonce).ok()?;
     let options = Options {
         server_ports: udp.as_ref().map(|u| u.ports()),
         idle: server.context.options.idle,
@@ -77,19 +83,20 @@ pub(super) async fn serve(
     };
     let ids = Box::new(|| getrandom::u64().unwrap_or_default());
     let core = Conn::new(server.context.clock.now(), options, nonce, ids);
-    let mut driver = Driver {
+    let (input, output) = socket.into_split();
+    let attention = Arc::new(Notify::new());
+    Some(Box::new(Driver {
         server: Arc::clone(server),
-        out: Arc::new(TcpOut::new(socket)),
+        input,
+        out: Arc::new(TcpOut::new(output, Arc::clone(&attention))),
         core,
         peer,
         udp,
-        over: Arc::new(Notify::new()),
-        plays: HashMap::new(),
-        records: HashMap::new(),
+        attention,
+        plays: Few::default(),
+        records: Few::default(),
         announced: None,
-    };
-    // An error is the peer's going away or its not reading: there is nobody left to tell.
-    let _ = driver.run(stop).await;
+    }))
 }
 
 /// A publishing session: the stream, and the addresses it comes from by UDP.
@@ -100,23 +107,26 @@ struct Record {
     tracks: usize,
 }
 
-struct Driver {
+/// One connection and what it reads or publishes.
+pub(super) struct Driver {
     server: Arc<Server>,
+    input: OwnedReadHalf,
     out: Arc<TcpOut>,
     core: Conn,
     peer: PeerAddr,
     udp: Option<Arc<UdpPair>>,
-    /// Told by the fan-out when a stream that is read here has ended, or the socket failed.
-    over: Arc<Notify>,
-    /// Boxed: a map keeps room for more entries than the one that there is.
-    plays: HashMap<SessionId, Box<Play>>,
-    records: HashMap<SessionId, Record>,
+    /// Told by the fan-out when a stream that is read here has ended, or the socket failed or is full.
+    attention: Arc<Notify>,
+    plays: Few<Box<Play>>,
+    records: Few<Record>,
     /// A stream that was announced and has no session yet.
     announced: Option<Arc<Mutex<Recording>>>,
 }
 
 impl Driver {
-    async fn run(&mut self, stop: CancellationToken) -> io::Result<()> {
+    /// Serves until either side has enough of it. An error is the peer's going away or its not reading: there is
+    /// nobody left to tell.
+    pub(super) async fn run(&mut self, stop: &CancellationToken) -> io::Result<()> {
         loop {
             let Some(wake) = self.outputs().await? else {
                 return Ok(());
@@ -124,19 +134,18 @@ impl Driver {
             self.flush_and_begin()?;
             let wake = self.stuck_at().map_or(wake, |at| at.min(wake));
             tokio::select! {
-                ready = self.out.socket().readable() => {
-                    ready?;
-                    if !self.read()? {
+                read = read(&mut self.input, &mut self.core, &self.server.context) => {
+                    if read? == 0 {
                         return Ok(());
                     }
                 }
-                ready = self.out.socket().writable(), if self.out.is_full() => {
+                ready = self.out.writable(), if self.out.is_full() => {
                     ready?;
                     self.catch_up()?;
                 }
-                () = self.out.filled() => {}
                 () = tokio::time::sleep_until(wake.into()) => self.tick()?,
-                () = self.over.notified() => {
+                // If the socket is full, the next turn waits for room.
+                () = self.attention.notified() => {
                     if self.plays.values().any(|play| play.bye_if_ended()) {
                         return Ok(());
                     }
@@ -147,22 +156,6 @@ impl Driver {
     }
     fn now(&self) -> Instant {
         self.server.context.clock.now()
-    }
-    /// False at the end of the peer's bytes.
-    fn read(&mut self) -> io::Result<bool> {
-        BUFFER.with_borrow_mut(|buffer| {
-            let n = match self.out.socket().try_read(buffer) {
-                Ok(0) => return Ok(false),
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(e) => return Err(e),
-            };
-            let now = self.now();
-            if self.core.handle(now, Input::Bytes(&buffer[..n])).is_err() {
-                self.server.context.metrics.lose(Reason::BadInput, 1);
-            }
-            Ok(true)
-        })
     }
     /// Does all that the protocol wants done. The instant to wake at, or `None` to close.
     async fn outputs(&mut self) -> io::Result<Option<Instant>> {
@@ -184,7 +177,7 @@ impl Driver {
                     rtcp,
                     packet,
                 } => {
-                    if let Some(record) = self.records.get(&session) {
+                    if let Some(record) = self.records.get(session) {
                         record
                             .recording
                             .lock()
@@ -205,7 +198,7 @@ impl Driver {
         let now = self.now();
         let Server { context, fanouts, .. } = &*self.server;
         for play in self.plays.values_mut() {
-            play.begin(now, &self.out, fanouts, &context.recorder, &self.over)?;
+            play.begin(now, &self.out, fanouts, &context.recorder, &self.attention)?;
         }
         Ok(())
     }
@@ -233,9 +226,9 @@ impl Driver {
             .plays
             .iter()
             .filter(|(_, play)| play.lives(since))
-            .map(|(id, _)| *id);
+            .map(|(id, _)| id);
         let heard = |r: &Record| r.recording.lock().expect(NOT_POISONED).heard() > since;
-        let records = self.records.iter().filter(|(_, r)| heard(r)).map(|(id, _)| *id);
+        let records = self.records.iter().filter(|(_, r)| heard(r)).map(|(id, _)| id);
         for id in plays.chain(records).collect::<Vec<_>>() {
             self.core.alive(now, id);
         }
@@ -255,24 +248,24 @@ impl Driver {
         match event {
             Event::Paused { session } => {
                 self.plays
-                    .get_mut(&session)
+                    .get_mut(session)
                     .into_iter()
                     .for_each(|play| play.pause());
-                if let Some(record) = self.records.get(&session) {
+                if let Some(record) = self.records.get(session) {
                     record.recording.lock().expect(NOT_POISONED).set_running(false);
                 }
             }
             Event::TornDown { session } => self.end(session),
             Event::TimedOut { session } => {
                 self.plays
-                    .get(&session)
+                    .get(session)
                     .into_iter()
                     .for_each(|play| play.end_as_last_seen());
                 self.end(session);
             }
             Event::TrackTornDown { session, track } => {
                 self.plays
-                    .get_mut(&session)
+                    .get_mut(session)
                     .into_iter()
                     .for_each(|play| play.drop_track(track));
             }
@@ -288,8 +281,8 @@ impl Driver {
         }
     }
     fn end(&mut self, session: SessionId) {
-        self.plays.remove(&session);
-        if let Some(record) = self.records.remove(&session) {
+        self.plays.remove(session);
+        if let Some(record) = self.records.remove(session) {
             self.close_routes(&record);
             self.announced = None;
         }
@@ -314,13 +307,13 @@ impl Driver {
             Ask::Setup(setup) => self.setup_play(setup).await,
             Ask::Play { session } => {
                 let (now, patience) = (self.now(), self.server.context.options.patience);
-                let play = self.plays.get_mut(&session).ok_or(Refusal::Internal)?;
+                let play = self.plays.get_mut(session).ok_or(Refusal::Internal)?;
                 Ok(Answer::Playing {
                     rtp_info: play.prepare(now, patience).await,
                 })
             }
             Ask::Record { session } => {
-                let record = self.records.get(&session).ok_or(Refusal::Internal)?;
+                let record = self.records.get(session).ok_or(Refusal::Internal)?;
                 record.recording.lock().expect(NOT_POISONED).set_running(true);
                 Ok(Answer::Recording)
             }
@@ -354,7 +347,7 @@ impl Driver {
     fn setup_record(&mut self, setup: &SetupRequest) -> Result<Answer, Refusal> {
         let track = setup.track.ok_or(Refusal::NotFound)?;
         // The first SETUP makes the session; one that is refused leaves the announcement for another try.
-        let mut record = match self.records.remove(&setup.session) {
+        let mut record = match self.records.remove(setup.session) {
             Some(record) => record,
             None => Record {
                 recording: self.announced.take().ok_or(Refusal::Internal)?,
@@ -396,7 +389,7 @@ impl Driver {
         Ok(())
     }
     async fn setup_play(&mut self, mut setup: SetupRequest) -> Result<Answer, Refusal> {
-        let mut play = match self.plays.remove(&setup.session) {
+        let mut play = match self.plays.remove(setup.session) {
             Some(play) => play,
             None => {
                 let (server, peer) = (Arc::clone(&self.server), self.peer.again());
@@ -428,6 +421,25 @@ impl Driver {
         }
         answer
     }
+}
+
+/// Waits for bytes and gives them to the protocol; how many they were, 0 at their end.
+///
+/// The socket is polled, not waited on and then tried: a read that does not fill the buffer has emptied the
+/// socket, and polling knows that without another call.
+async fn read(input: &mut OwnedReadHalf, core: &mut Conn, context: &Context) -> io::Result<usize> {
+    std::future::poll_fn(|cx| {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut *input).poll_read(cx, &mut buffer))?;
+            let bytes = buffer.filled();
+            if !bytes.is_empty() && core.handle(context.clock.now(), Input::Bytes(bytes)).is_err() {
+                context.metrics.lose(Reason::BadInput, 1);
+            }
+            Poll::Ready(Ok(bytes.len()))
+        })
+    })
+    .await
 }
 
 /// The path and its stream; waits a while for a stream that is about to begin.

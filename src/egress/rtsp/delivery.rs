@@ -137,6 +137,7 @@ impl Delivery {
             let pumped = match self.way {
                 Way::Tcp { .. } => self.write(now, bursts)?,
                 Way::Udp { .. } => self.send(now, bursts, &mut budget),
+                Way::Gone => return Ok(Pumped::CaughtUp),
             };
             if self.tally.bursts > 0
                 && let Some(begin) = self.begin.take()
@@ -172,15 +173,17 @@ impl Delivery {
         let tracks: Vec<_> = tracks.map(|(track, ssrc)| (track, rtcp::bye(ssrc))).collect();
         match &self.way {
             Way::Tcp { out, channels } => {
-                let frames = tracks.iter().filter_map(|(t, p)| way::control_frame(channels, *t, p));
+                let frames = tracks
+                    .iter()
+                    .filter_map(|(t, p)| way::control_frame(channels, *t, p));
                 let frames: Vec<Bytes> = frames.collect();
                 let _ = out.write(frames.iter()); // the connection ends anyway
             }
             Way::Udp { sockets, ports } => tracks.iter().for_each(|(track, packet)| {
                 let to = ports.get(usize::from(track.0)).copied().flatten();
-                to.into_iter()
-                    .for_each(|(_, to)| sockets.send_rtcp(packet, to));
+                to.into_iter().for_each(|(_, to)| sockets.send_rtcp(packet, to));
             }),
+            Way::Gone => {}
         }
     }
     /// Begins with one more track, by the same transport as the others; the protocol refuses another one.
@@ -193,8 +196,9 @@ impl Delivery {
     pub(super) fn drop_track(&mut self, track: TrackId) {
         self.way.clear(track);
     }
-    /// Ends the statistics session now, whoever still holds this value.
+    /// Ends the statistics session and lets go of the socket now, whoever still holds this value.
     pub(super) fn end(&mut self) {
+        self.way = Way::Gone;
         self.session = None;
         self.begin = None;
     }

@@ -128,9 +128,7 @@ impl Fanouts {
     pub(super) fn add(self: &Arc<Self>, stream: &Arc<Stream>, slot: Arc<Slot>) {
         // Held until the reader is handed over, so that the fan-out does not go meanwhile.
         let mut all = self.by_stream.lock().expect(NOT_POISONED);
-        let fanout = all
-            .entry(stream.id())
-            .or_insert_with(|| Fanout::new(self.shards));
+        let fanout = all.entry(stream.id()).or_insert_with(|| Fanout::new(self.shards));
         let Some(shard) = fanout.choose() else { return };
         shard.readers.fetch_add(1, Ordering::Relaxed);
         let mut coming = shard.coming.lock().expect(NOT_POISONED);
@@ -148,10 +146,7 @@ impl Fanouts {
     pub(super) fn count(&self, output: Output, tally: Tally) {
         if tally.bursts > 0 {
             let label = ByOutput { output };
-            self.metrics
-                .units_out
-                .get_or_create(&label)
-                .inc_by(tally.bursts);
+            self.metrics.units_out.get_or_create(&label).inc_by(tally.bursts);
             self.metrics.bytes_out.get_or_create(&label).inc_by(tally.bytes);
         }
         if tally.skipped > 0 {
@@ -255,9 +250,7 @@ impl<'a> Round<'a> {
         let mut waited = std::mem::take(&mut self.paced);
         if window.is_empty() {
             waited.extend(come.iter().map(Arc::clone));
-            waited
-                .iter()
-                .for_each(|slot| self.pump(slot, now, first, window));
+            waited.iter().for_each(|slot| self.pump(slot, now, first, window));
         }
         self.readers.extend(come);
         if !window.is_empty() {

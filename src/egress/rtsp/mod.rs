@@ -6,6 +6,7 @@
 mod conn;
 mod delivery;
 mod fanout;
+mod few;
 mod play;
 mod record;
 mod segments;
@@ -176,11 +177,15 @@ impl Server {
             tcp_options(&socket);
             let (server, udp, users) = (Arc::clone(&self), listener.udp.clone(), listener.users.clone());
             let peer = PeerAddr::new(from);
+            let Some(mut conn) = conn::open(&server, socket, peer, udp, users) else {
+                self.context.metrics.lose(Reason::Limit, 1);
+                continue;
+            };
             self.tasks.spawn("rtsp-conn", move |stop| async move {
                 server.context.metrics.connections.inc();
-                conn::serve(&server, socket, peer, udp, users, stop).await;
+                let _nobody_left_to_tell = conn.run(&stop).await;
                 server.context.metrics.connections.dec();
-                drop(permit);
+                drop((conn, permit));
             });
         }
     }

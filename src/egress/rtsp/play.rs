@@ -49,13 +49,16 @@ pub(super) struct Play {
     stream: Arc<Stream>,
     ways: Vec<Option<TrackWay>>,
     udp: Option<Arc<UdpPair>>,
+    /// When it was set up.
+    since: Instant,
     /// Kept by the UDP sockets: when the reader last sent something.
-    heard: Arc<Heard>,
+    heard: Option<Arc<Heard>>,
     state: State,
     slot: Option<Arc<Slot>>,
     /// Opens the statistics session; taken when media begins.
     viewer: Option<Viewer>,
-    path: String,
+    /// The name it is counted under; taken at the same time.
+    path: Box<str>,
 }
 
 impl Play {
@@ -68,17 +71,17 @@ impl Play {
         now: Instant,
     ) -> Self {
         let ways = vec![None; stream.description().tracks.len()];
-        let heard = Heard::new(now);
         Self {
             reading,
             stream,
             ways,
             udp: None,
-            heard,
+            heard: None,
+            since: now,
             state: State::Silent,
             slot: None,
             viewer,
-            path,
+            path: path.into(),
         }
     }
     pub(super) fn stream(&self) -> &Arc<Stream> {
@@ -99,7 +102,8 @@ impl Play {
         let n = usize::from(track.0);
         self.close_route(n);
         if let (TrackWay::Udp(rtp, rtcp), Some(udp)) = (way, udp) {
-            if !udp.open_route(rtp, rtcp, &Route::Reader(Arc::clone(&self.heard))) {
+            let heard = self.heard.get_or_insert_with(|| Heard::new(self.since));
+            if !udp.open_route(rtp, rtcp, &Route::Reader(Arc::clone(heard))) {
                 return false;
             }
             self.udp = Some(Arc::clone(udp));
@@ -168,7 +172,11 @@ impl Play {
             Some(udp) if !tcp => Way::udp(Arc::clone(udp), &self.ways),
             _ => Way::tcp(Arc::clone(out), &self.ways),
         };
-        let (recorder, viewer, path) = (recorder.clone(), self.viewer.take(), self.path.clone());
+        let (recorder, viewer, path) = (
+            recorder.clone(),
+            self.viewer.take(),
+            std::mem::take(&mut self.path),
+        );
         let begin = Box::new(move || recorder.begin(viewer, &path, Protocol::Rtsp, transport));
         let delivery = Delivery::new(Arc::clone(&self.stream), way, at, now, begin);
         let slot = Slot::new(delivery, output, Arc::clone(over));
@@ -227,7 +235,7 @@ impl Play {
     }
     fn last_seen(&self) -> Option<Instant> {
         match &self.udp {
-            Some(_) => self.heard.last(),
+            Some(_) => self.heard.as_ref()?.last(),
             None => self.slot.as_ref().map(|slot| slot.delivery().progress()),
         }
     }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::atomic::AtomicBool;
@@ -13,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Buf;
 use bytes::Bytes;
-use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 /// A peer that asks without reading the answers is closed beyond this many bytes.
@@ -31,26 +32,29 @@ pub(super) enum Wrote {
 
 /// A socket and what it has not taken yet.
 pub(super) struct TcpOut {
-    socket: TcpStream,
+    socket: OwnedWriteHalf,
     pending: Mutex<VecDeque<Bytes>>,
     /// Copy of "there is something pending", to look at without the lock.
     full: AtomicBool,
-    /// Wakes the connection's task, which waits for the socket to have room.
-    filled: Notify,
+    /// Wakes the connection's task, which then waits for the socket to have room.
+    attention: Arc<Notify>,
 }
 
 impl TcpOut {
-    pub(super) fn new(socket: TcpStream) -> Self {
+    pub(super) fn new(socket: OwnedWriteHalf, attention: Arc<Notify>) -> Self {
         Self {
             socket,
             pending: Mutex::default(),
             full: AtomicBool::new(false),
-            filled: Notify::new(),
+            attention,
         }
     }
-    /// The socket, to read from and to wait on.
-    pub(super) fn socket(&self) -> &TcpStream {
-        &self.socket
+    /// Waits until the socket has room.
+    ///
+    /// # Errors
+    /// When the connection failed.
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        self.socket.writable().await
     }
     /// Bytes that wait for room.
     #[cfg(test)]
@@ -60,10 +64,6 @@ impl TcpOut {
     /// Whether bytes wait for room.
     pub(super) fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
-    }
-    /// Returns when the socket became full since the last call.
-    pub(super) async fn filled(&self) {
-        self.filled.notified().await;
     }
     /// Writes buffers in order with as few system calls as possible. Whatever does not fit is held, so the
     /// order and the frames stay whole.
@@ -89,7 +89,7 @@ impl TcpOut {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         self.full.store(true, Ordering::Release);
-        self.filled.notify_one();
+        self.attention.notify_one();
         Ok(Wrote::Full)
     }
     /// Sends what is held, as far as the socket takes it; tells also how many bytes that was. For the

@@ -97,7 +97,7 @@ impl Bench {
             .await
             .unwrap();
         let (far, _) = listener.accept().unwrap();
-        let out = Arc::new(TcpOut::new(near));
+        let out = Arc::new(TcpOut::new(near.into_split().1, Arc::default()));
         let begun = Arc::clone(begun);
         let begin = Box::new(move || {
             begun.fetch_add(1, Ordering::Relaxed);
@@ -136,7 +136,7 @@ impl Reader {
             all
         });
         while self.out.is_full() {
-            self.out.socket().writable().await.unwrap();
+            self.out.writable().await.unwrap();
             if self.out.drain().unwrap().0 == Wrote::All {
                 break;
             }
@@ -245,7 +245,7 @@ async fn a_reader_that_lags_goes_on_at_the_newest_keyframe_and_its_numbers_tell(
         total
     });
     while reader.out.is_full() {
-        reader.out.socket().writable().await.unwrap();
+        reader.out.writable().await.unwrap();
         let _ = reader.out.drain().unwrap();
     }
     assert_eq!(reader.pump(bench.clock.now()), Pumped::CaughtUp);

@@ -25,6 +25,8 @@ pub(super) enum Way {
         sockets: Arc<UdpPair>,
         ports: Box<[Option<(SocketAddr, SocketAddr)>]>,
     },
+    /// The reader has left: nothing of it is kept, above all not its socket.
+    Gone,
 }
 
 impl Way {
@@ -69,6 +71,7 @@ impl Way {
         match self {
             Self::Tcp { channels, .. } => channels.get_mut(n).into_iter().for_each(|c| *c = None),
             Self::Udp { ports, .. } => ports.get_mut(n).into_iter().for_each(|p| *p = None),
+            Self::Gone => {}
         }
     }
     /// Whether the reader asked for a track.
@@ -77,6 +80,7 @@ impl Way {
         match self {
             Self::Tcp { channels, .. } => matches!(channels.get(n), Some(Some(_))),
             Self::Udp { ports, .. } => matches!(ports.get(n), Some(Some(_))),
+            Self::Gone => false,
         }
     }
 }

@@ -57,7 +57,7 @@ pub struct Parser {
     pos: u64,
     scan: Scan,
     /// A head that waits for its body: a request, or a response to be forgotten.
-    head: Option<(Option<Request>, usize)>,
+    head: Option<Box<(Option<Request>, usize)>>,
     garbage: usize,
     failed: bool,
 }
@@ -118,11 +118,10 @@ impl Parser {
 
     fn advance(&mut self) -> Result<Option<Message>, ParseError> {
         loop {
-            if let Some((request, length)) = self.head.take() {
-                if self.waiting() < length {
-                    self.head = Some((request, length));
-                    return Ok(None);
-                }
+            if self.head.as_ref().is_some_and(|head| self.waiting() < head.1) {
+                return Ok(None);
+            }
+            if let Some((request, length)) = self.head.take().map(|head| *head) {
                 let body = self.consume(length);
                 self.garbage = 0;
                 match request {
@@ -227,7 +226,7 @@ impl Parser {
             headers,
             body: Vec::new(),
         });
-        self.head = Some((request, length));
+        self.head = Some(Box::new((request, length)));
         Ok(())
     }
 

@@ -97,7 +97,7 @@ impl Conn {
                 self.out.push_back(Output::Event(Event::Unauthorized { path }));
                 let reply = self.unauthorized(cseq, false).to_bytes();
                 let at = self.now + PENALTY;
-                self.penalty = Some(Penalty { at, reply });
+                self.penalty = Some(Box::new(Penalty { at, reply }));
             }
         }
         false
@@ -293,7 +293,7 @@ impl Conn {
 
     fn ask(&mut self, cseq: &str, waiting: Waiting, ask: Ask) {
         let cseq = cseq.to_owned();
-        self.pending = Some(Pending { cseq, waiting });
+        self.pending = Some(Box::new(Pending { cseq, waiting }));
         self.out.push_back(Output::Ask(ask));
     }
 
@@ -309,11 +309,11 @@ impl Conn {
             }
             (Waiting::Announce(subject), Answer::Announced { controls }) => {
                 let (url, target) = *subject;
-                self.announced = Some(Announced {
+                self.announced = Some(Box::new(Announced {
                     url,
                     target,
                     controls,
-                });
+                }));
                 self.send_status(200, &cseq);
             }
             (Waiting::Setup(draft), Answer::SetUp { ssrc }) => self.set_up(*draft, ssrc, &cseq),
@@ -354,9 +354,10 @@ impl Conn {
     fn described(&mut self, path: String, sdp: &str) {
         let tracks = sdp.lines().filter(|l| l.starts_with("m=")).count();
         self.described.retain(|(known, _)| *known != path);
-        self.described.push_back((path, tracks));
-        if self.described.len() > DESCRIBED_MAX {
-            self.described.pop_front();
+        if self.described.len() == DESCRIBED_MAX {
+            self.described.remove(0);
         }
+        self.described.reserve_exact(1);
+        self.described.push((path, tracks));
     }
 }

@@ -148,17 +148,18 @@ impl ConnError {
 pub struct Conn {
     options: Options,
     /// In hex, the same for the whole connection: live555 gives up when it changes.
-    nonce: String,
+    nonce: Box<str>,
     ids: Box<dyn FnMut() -> u64 + Send>,
     parser: Parser,
     out: VecDeque<Output>,
     /// The newest is last.
     sessions: Vec<Session>,
-    announced: Option<Announced>,
+    // Boxed what is rare or soon over: there are thousands of these, and most only play.
+    announced: Option<Box<Announced>>,
     /// Paths and how many tracks they have.
-    described: VecDeque<(String, usize)>,
-    pending: Option<Pending>,
-    penalty: Option<Penalty>,
+    described: Vec<(String, usize)>,
+    pending: Option<Box<Pending>>,
+    penalty: Option<Box<Penalty>>,
     /// The newest time that we were told.
     now: Instant,
     /// When the last whole message came.
@@ -201,13 +202,13 @@ impl Conn {
     pub fn new(now: Instant, options: Options, nonce: [u8; 16], ids: Box<dyn FnMut() -> u64 + Send>) -> Self {
         Self {
             options,
-            nonce: format!("{:032x}", u128::from_be_bytes(nonce)),
+            nonce: format!("{:032x}", u128::from_be_bytes(nonce)).into(),
             ids,
             parser: Parser::default(),
             out: VecDeque::new(),
             sessions: Vec::new(),
             announced: None,
-            described: VecDeque::new(),
+            described: Vec::new(),
             pending: None,
             penalty: None,
             now,
@@ -252,7 +253,7 @@ impl Conn {
     pub fn answer(&mut self, now: Instant, answer: Answer) {
         self.now = now;
         if let Some(pending) = self.pending.take() {
-            self.answered(pending, answer);
+            self.answered(*pending, answer);
             // An error here has its 400 and its end; there is nobody to be told.
             let _told = self.read();
         }

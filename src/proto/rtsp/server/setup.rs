@@ -61,7 +61,7 @@ impl Conn {
             Ok((draft, ask)) => {
                 let cseq = cseq.to_owned();
                 let waiting = Waiting::Setup(Box::new(draft));
-                self.pending = Some(Pending { cseq, waiting });
+                self.pending = Some(Box::new(Pending { cseq, waiting }));
                 self.out.push_back(Output::Ask(Ask::Setup(ask)));
             }
             Err(status) => self.send_status(status, cseq),
@@ -328,15 +328,18 @@ impl Conn {
                 session.put(draft.track);
                 session.heard = now;
             }
-            None => self.sessions.push(Session {
-                id: draft.session,
-                purpose: draft.purpose,
-                rendition: draft.rendition,
-                path: draft.path,
-                state: State::Ready,
-                tracks: vec![draft.track],
-                heard: now,
-            }),
+            None => {
+                self.sessions.reserve_exact(1); // more than one is rare
+                self.sessions.push(Session {
+                    id: draft.session,
+                    purpose: draft.purpose,
+                    rendition: draft.rendition,
+                    path: draft.path,
+                    state: State::Ready,
+                    tracks: vec![draft.track],
+                    heard: now,
+                });
+            }
         }
         self.send(&reply);
     }
