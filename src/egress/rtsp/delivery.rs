@@ -168,7 +168,7 @@ impl Delivery {
         }
     }
     /// Says good-bye on every track: players end instead of waiting.
-    pub(super) fn bye(&mut self) {
+    pub(super) fn bye(&self) {
         let tracks = (0..u8::MAX).map_while(|n| Some((TrackId(n), self.stream.ssrc(TrackId(n))?)));
         let tracks: Vec<_> = tracks.map(|(track, ssrc)| (track, rtcp::bye(ssrc))).collect();
         match &self.way {
