@@ -76,10 +76,6 @@ impl Clip {
         }
         Ok(clip)
     }
-    /// How long it plays before it starts again.
-    pub(crate) fn duration(&self) -> Duration {
-        Duration::from_secs(self.units.len() as u64) / FPS
-    }
 }
 
 /// The endless stream made of a clip.

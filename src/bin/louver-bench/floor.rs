@@ -1,8 +1,10 @@
 //! The floor: a bare sender that does what a relay must do at the least, so that relays can be measured against it.
 //!
 //! Enough RTSP to let readers in, then per access unit one `send` of a prebuilt buffer per TCP reader, and one
-//! `sendmsg` with UDP segmentation offload per run of equal packets per UDP reader. No ingest, no reports, no time-outs.
+//! `sendmsg` with UDP segmentation offload per run of equal packets per UDP reader. No ingest, no reports, no time-outs,
+//! no keyframe for those who join.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::io::BufReader;
 use std::io::ErrorKind;
@@ -17,6 +19,11 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use nix::sys::epoll::Epoll;
+use nix::sys::epoll::EpollCreateFlags;
+use nix::sys::epoll::EpollEvent;
+use nix::sys::epoll::EpollFlags;
+use nix::sys::epoll::EpollTimeout;
 use socket2::MsgHdr;
 use socket2::SockAddr;
 use socket2::SockRef;
@@ -27,14 +34,19 @@ use crate::clip::Stream;
 use crate::rtsp;
 use crate::rtsp::Message;
 
-enum Reader {
-    /// The connection, and the rest of a buffer that it did not take at once.
-    Tcp(TcpStream, Vec<u8>),
-    /// Where to, and the control connection, which stays open.
-    Udp { to: SockAddr, _control: TcpStream },
+struct Reader {
+    conn: TcpStream,
+    media: Media,
 }
 
-type Readers = Arc<Mutex<Vec<Reader>>>;
+enum Media {
+    /// The rest of a buffer that the connection did not take at once.
+    Tcp(Vec<u8>),
+    /// Where to.
+    Udp(SockAddr),
+}
+
+type Readers = Arc<Mutex<BTreeMap<u64, Reader>>>;
 
 /// Serves the clip to whoever comes, for ever.
 pub(crate) fn serve(clip: &Clip) -> Result<(), Fault> {
@@ -42,30 +54,49 @@ pub(crate) fn serve(clip: &Clip) -> Result<(), Fault> {
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     println!("listening rtsp {}", listener.local_addr()?);
     let readers = Readers::default();
+    let epoll = Arc::new(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
     let port = udp.local_addr()?.port();
-    let (sprop, waiting) = (clip.sprop.clone(), Arc::clone(&readers));
+    let (sprop, waiting, ends) = (clip.sprop.clone(), Arc::clone(&readers), Arc::clone(&epoll));
     std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (sprop, waiting) = (sprop.clone(), Arc::clone(&waiting));
-            std::thread::spawn(move || admit(&stream, &sprop, port, &waiting));
+        for (stream, id) in listener.incoming().flatten().zip(0..) {
+            let (sprop, waiting, ends) = (sprop.clone(), Arc::clone(&waiting), Arc::clone(&ends));
+            std::thread::spawn(move || {
+                let reader = admit(&stream, &sprop, port)?;
+                waiting.lock().ok()?.insert(id, reader);
+                ends.add(&stream, EpollEvent::new(EpollFlags::EPOLLRDHUP, id))
+                    .ok()
+            });
         }
     });
+    let leaving = Arc::clone(&readers);
+    std::thread::spawn(move || tidy_up(&leaving, &epoll));
     let mut stream = Stream::new(clip);
     let start = Instant::now();
     loop {
         std::thread::sleep((start + stream.due()).saturating_duration_since(Instant::now()));
         let burst = stream.next();
         let runs = runs(burst.packets);
-        for reader in readers.lock().expect("no panic while it is locked").iter_mut() {
-            // A reader that left costs a failed call; the floor does not tidy up.
-            match reader {
-                Reader::Tcp(to, rest) => send_tcp(to, rest, burst.interleaved),
-                Reader::Udp { to, .. } => {
+        for reader in readers.lock().expect("no panic while it is locked").values_mut() {
+            match &mut reader.media {
+                Media::Tcp(rest) => send_tcp(&reader.conn, rest, burst.interleaved),
+                Media::Udp(to) => {
                     runs.iter()
                         .try_for_each(|run| send_udp(&udp, to, burst.interleaved, run))
                         .ok();
                 }
             }
+        }
+    }
+}
+
+/// Forgets readers whose connection ends.
+fn tidy_up(readers: &Readers, epoll: &Epoll) {
+    let mut events = [EpollEvent::empty(); 64];
+    loop {
+        let n = epoll.wait(&mut events, EpollTimeout::NONE).unwrap_or(0);
+        let mut readers = readers.lock().expect("no panic while it is locked");
+        for event in &events[..n] {
+            readers.remove(&event.data());
         }
     }
 }
@@ -119,7 +150,7 @@ fn send_udp(from: &UdpSocket, to: &SockAddr, bytes: &[u8], run: &[Range<usize>])
 }
 
 /// Answers a reader's requests until it plays.
-fn admit(stream: &TcpStream, sprop: &str, server_port: u16, readers: &Readers) -> Option<()> {
+fn admit(stream: &TcpStream, sprop: &str, server_port: u16) -> Option<Reader> {
     let mut input = BufReader::new(stream.try_clone().ok()?);
     let mut client_port = None;
     loop {
@@ -160,17 +191,12 @@ fn admit(stream: &TcpStream, sprop: &str, server_port: u16, readers: &Readers) -
             break;
         }
     }
-    let reader = match client_port {
-        Some(port) => Reader::Udp {
-            to: SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into(),
-            _control: stream.try_clone().ok()?,
-        },
-        None => {
-            stream.set_nonblocking(true).ok()?;
-            stream.set_nodelay(true).ok()?;
-            Reader::Tcp(stream.try_clone().ok()?, vec![])
-        }
-    };
-    readers.lock().ok()?.push(reader);
-    Some(())
+    stream.set_nonblocking(true).ok()?;
+    stream.set_nodelay(true).ok()?;
+    Some(Reader {
+        conn: stream.try_clone().ok()?,
+        media: client_port.map_or(Media::Tcp(vec![]), |port| {
+            Media::Udp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())
+        }),
+    })
 }

@@ -1,8 +1,8 @@
 //! `louver-bench`: what relaying and capturing cost, beside the floor of the machine and beside other programs.
 //!
 //! One process that publishes a stream, reads it N times over RTSP and watches the server's CPU time and memory in
-//! `/proc`. `scripts/bench` builds everything, makes the stream and starts it; `scripts/bench --help` tells how to
-//! read the results. Linux only.
+//! `/proc`. `scripts/bench` builds everything, makes the stream and starts it; `scripts/bench --help` tells what the
+//! scenarios are and how to read the results. Linux only.
 //!
 //! Not here: anything of the relay. What is measured is measured from outside, through sockets and `/proc`, so that
 //! every server is treated alike.
@@ -13,15 +13,15 @@
     reason = "a tool beside the program: it owns its clock, its threads and its output"
 )]
 
-mod capture;
 mod clip;
-mod fanout;
+mod crowd;
 mod floor;
 mod process;
 mod publisher;
-mod reader;
 mod report;
 mod rtsp;
+mod scenarios;
+mod server;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::reader::Transport;
+use crate::crowd::Transport;
 
 /// Anything that ends the run. The text says what to do.
 type Fault = Box<dyn Error + Send + Sync>;
@@ -37,8 +37,16 @@ type Fault = Box<dyn Error + Send + Sync>;
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum What {
+    /// What capturing costs, beside ffmpeg.
     Capture,
+    /// What N readers cost.
     Fanout,
+    /// Readers that join at a steady rate.
+    Joins,
+    /// A tenth of the readers reads nothing.
+    Slow,
+    /// Readers that come and go for long.
+    Churn,
 }
 
 /// Servers that need no `--peer`.
@@ -62,38 +70,68 @@ struct Args {
     /// What to measure.
     #[arg(long, value_delimiter = ',', default_value = "capture,fanout")]
     what: Vec<What>,
-    /// How many readers.
-    #[arg(long, value_delimiter = ',', default_value = "10,100,500")]
-    readers: Vec<usize>,
+    /// Runs of each measurement (of all but churn); tables show the median, the least and the most.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// How many readers [default: 10,100,500; for slow: 500].
+    #[arg(long, value_delimiter = ',')]
+    readers: Option<Vec<usize>>,
     /// How they read.
     #[arg(long, value_delimiter = ',', default_value = "tcp,udp")]
     transport: Vec<Transport>,
-    /// Seconds of each measurement, after the last reader has joined.
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
+    /// Seconds of each measurement of capture and fanout, after the last reader has joined.
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// Seconds that a server gets the stream before readers come, so that what it keeps of it no longer grows.
+    #[arg(long, default_value_t = 11.0)]
+    warm_up: f64,
+    /// Joins: readers that watch all the time.
+    #[arg(long, default_value_t = 100)]
+    audience: usize,
+    /// Joins: how many join per second.
+    #[arg(long, value_delimiter = ',', default_value = "100,250", value_parser = clap::value_parser!(u32).range(1..))]
+    join_rate: Vec<u32>,
+    /// Joins: for how many seconds.
+    #[arg(long, default_value_t = 10.0)]
+    join_seconds: f64,
+    /// Slow: seconds of each measurement.
+    #[arg(long, default_value_t = 20.0)]
+    slow_seconds: f64,
+    /// Churn: how many join per second.
+    #[arg(long, default_value_t = 50)]
+    churn_rate: u32,
+    /// Churn: seconds for which each stays.
+    #[arg(long, default_value_t = 2.0)]
+    churn_stay: f64,
+    /// Churn: for how many seconds.
+    #[arg(long, default_value_t = 600.0)]
+    churn_seconds: f64,
     /// Another server to measure the same way: CMD is run by the shell; `{port}` in it becomes the port on which it
-    /// must accept RTSP publishers and readers of any path.
+    /// must accept RTSP publishers and readers of any path, `{dir}` an empty directory that goes afterwards.
     #[arg(long = "peer", value_name = "NAME=CMD")]
     peers: Vec<String>,
+    /// The URL to which that server is published, and from which it is read [default:
+    /// rtsp://127.0.0.1:{port}/bench/stream].
+    #[arg(long = "peer-url", value_name = "NAME=URL")]
+    peer_urls: Vec<String>,
     /// Which servers of our own serve the readers.
     #[arg(long, value_delimiter = ',', default_value = "floor,louver")]
     servers: Vec<Own>,
+    /// Write the JSON to this file instead of printing it.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     /// Be the floor: serve the clip on a port that is printed.
     #[arg(long, hide = true)]
     serve_floor: bool,
 }
 
-const HELP: &str = "\
-FAN-OUT. One publisher sends a 2 Mbit/s 720p30 H.264 stream over TCP; N readers in one other process take it on
-loopback. CPU-s/GB is the server's user and system time per 10^9 bytes of RTP delivered. The floor is a bare sender
-without ingest in the same run: one system call per picture and TCP reader, UDP segmentation offload for UDP readers.
-Compare ratios: loopback charges the receiver's share of the work to the sender. Latency is from the publisher's
-write to the reader's read of the same picture; first picture is from connecting to the whole first keyframe.
+const HELP: &str = "scripts/bench --help tells what each scenario does and how to read the results.";
 
-CAPTURE. Louver's own 1280x720 30 frames/s test picture (with a clock burned in) encoded to H.264 for one reader,
-beside an ffmpeg command line that makes, encodes and sends the same picture (without the clock), at the same time.
-
-Other load on the machine makes CPU times larger and latencies much larger: run it on a quiet one.";
+impl Args {
+    fn readers(&self) -> &[usize] {
+        self.readers.as_deref().unwrap_or(&[10, 100, 500])
+    }
+}
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -111,14 +149,15 @@ fn run(args: &Args) -> Result<(), Fault> {
     if args.serve_floor {
         return floor::serve(&clip::Clip::read(&args.clip)?);
     }
-    let mut report = report::Report::new();
-    if args.what.contains(&What::Capture) {
-        report.capture = capture::measure(args)?;
-    }
-    if args.what.contains(&What::Fanout) {
-        report.fanout = fanout::measure(args)?;
-    }
+    let report = scenarios::Bench::new(args)?.measure()?;
     println!("{}", report.markdown());
-    println!("```json\n{}\n```", serde_json::to_string_pretty(&report)?);
-    Ok(())
+    let json = serde_json::to_string_pretty(&report)?;
+    match &args.json {
+        Some(path) => std::fs::write(path, json)?,
+        None => println!("```json\n{json}\n```"),
+    }
+    match report.own_failed() {
+        true => Err("a run of the floor or of louver failed; the table says why".into()),
+        false => Ok(()),
+    }
 }

@@ -1,11 +1,8 @@
-//! Programs under measurement: started, found ready, read in `/proc`, killed.
+//! Programs under measurement: started, found ready, watched in `/proc`, killed.
 
-use std::collections::VecDeque;
 use std::io::BufRead;
 use std::io::BufReader;
-use std::net::Ipv4Addr;
 use std::net::SocketAddr;
-use std::net::TcpListener;
 use std::net::TcpStream;
 use std::process::Child;
 use std::process::Command;
@@ -16,59 +13,76 @@ use std::time::Instant;
 use nix::sys::resource::Resource;
 use nix::sys::resource::getrlimit;
 use nix::sys::resource::setrlimit;
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::time::ClockId;
+use nix::unistd::Pid;
 
 use crate::Fault;
 
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running program. Killed when dropped.
+/// A running program. Killed when dropped, with its children.
 pub(crate) struct Process {
     child: Child,
 }
 
+/// What a program holds. Sizes in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    /// RAM in use, pages of files and libraries included.
+    pub(crate) resident: f64,
+    /// Of which heap, stacks and the like.
+    pub(crate) anonymous: f64,
+    /// The most that was ever resident.
+    pub(crate) peak: f64,
+}
+
 impl Process {
-    /// Starts a program that prints `listening rtsp ADDR`; where it listens.
-    pub(crate) fn listening(cmd: &mut Command) -> Result<(Self, SocketAddr), Fault> {
+    /// Starts a program that prints `listening NAME ADDR` for each of these names; where it listens.
+    pub(crate) fn listening(cmd: &mut Command, names: &[&str]) -> Result<(Self, Vec<SocketAddr>), Fault> {
         let child = cmd.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut child = child.map_err(|e| format!("{}: {e}", cmd.get_program().display()))?;
         let out = child.stdout.take().expect("it was piped");
         let process = Self { child };
         let mut lines = BufReader::new(out).lines();
+        let mut found = vec![None; names.len()];
         while let Some(Ok(line)) = lines.next() {
-            if let Some(addr) = line.strip_prefix("listening rtsp ") {
+            let mut words = line.split(' ').skip(1);
+            let (name, addr) = (words.next(), words.next());
+            if let Some(n) = names.iter().position(|wanted| name == Some(wanted)) {
+                found[n] = Some(addr.unwrap_or_default().parse()?);
+            }
+            if let Some(addrs) = found.iter().copied().collect() {
                 // The pipe must stay open and be emptied.
-                let addr = addr.parse()?;
                 std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-                return Ok((process, addr));
+                return Ok((process, addrs));
             }
         }
-        Err(format!(
-            "{} ended before it was listening; start it by hand to see why",
-            cmd.get_program().display()
-        )
-        .into())
+        let program = cmd.get_program().display();
+        Err(format!("{program} ended before it was listening; start it by hand to see why").into())
     }
-    /// Starts a shell command on a free port and waits until that port answers.
-    pub(crate) fn shell(command: &str) -> Result<(Self, SocketAddr), Fault> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let command = command.replace("{port}", &port.to_string());
+    /// Starts a shell command and waits until it listens.
+    pub(crate) fn shell(command: &str, addr: SocketAddr) -> Result<Self, Fault> {
         let mut cmd = Command::new("sh");
         cmd.args(["-c", &format!("exec {command}")])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        let process = Self {
+        let mut process = Self {
             child: cmd.stderr(Stdio::null()).spawn()?,
         };
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect(addr).is_err() {
+            if let Some(status) = process.child.try_wait()? {
+                return Err(format!("it ended at once ({status}): {command}").into());
+            }
             if Instant::now() > until {
-                return Err(format!("nothing listens on port {port} after: {command}").into());
+                return Err(format!("nothing listens on port {} after: {command}", addr.port()).into());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok((process, addr))
+        Ok(process)
     }
     /// Starts a program that serves nobody.
     pub(crate) fn plain(cmd: &mut Command) -> Result<Self, Fault> {
@@ -77,50 +91,79 @@ impl Process {
             child: child.map_err(|e| format!("{}: {e}", cmd.get_program().display()))?,
         })
     }
-    /// User and system time so far, in seconds, of the program and its children.
+    /// User and system time so far, in seconds, of the program and its children, with threads that have ended.
     pub(crate) fn cpu(&self) -> Result<f64, Fault> {
-        let mut ticks = 0;
-        let mut pids = VecDeque::from([self.child.id()]);
-        while let Some(pid) = pids.pop_front() {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
-                .map_err(|_| "the program under measurement has ended")?;
-            // After the name in parentheses: state is field 3, utime 14, stime 15.
-            let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
-            ticks += fields
-                .skip(11)
-                .take(2)
-                .filter_map(|f| f.parse::<u64>().ok())
-                .sum::<u64>();
-            let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-            pids.extend(
-                children
-                    .unwrap_or_default()
-                    .split_whitespace()
-                    .filter_map(|p| p.parse::<u32>().ok()),
-            );
-        }
-        // USER_HZ is 100 on every Linux.
-        Ok(ticks as f64 / 100.0)
-    }
-    /// Memory in megabytes (10^6): resident now, and the most it ever was.
-    pub(crate) fn memory(&self) -> Result<(f64, f64), Fault> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let of = |name: &str| {
-            let line = status.lines().find_map(|l| l.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<f64>().ok()
+        let time = |pid: Pid| {
+            let clock = ClockId::pid_cpu_clock_id(pid).and_then(ClockId::now);
+            clock.map(seconds)
         };
-        let both = of("VmRSS:")
-            .zip(of("VmHWM:"))
-            .ok_or("/proc has no memory of the program")?;
-        Ok((both.0 * 1024.0 / 1e6, both.1 * 1024.0 / 1e6))
+        let mut all = self.pids().into_iter().map(time);
+        let first = all.next().expect("the program itself is the first");
+        let first = first.map_err(|_| "the program under measurement has ended")?;
+        // A child may have ended since.
+        Ok(first + all.filter_map(Result::ok).sum::<f64>())
+    }
+    /// Of the program and its children.
+    pub(crate) fn memory(&self) -> Result<Memory, Fault> {
+        let mut sum = Memory {
+            resident: 0.0,
+            anonymous: 0.0,
+            peak: 0.0,
+        };
+        for pid in self.pids() {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let of = |name: &str| {
+                let line = status.lines().find_map(|l| l.strip_prefix(name));
+                let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok());
+                kib.unwrap_or(0.0) * 1024.0
+            };
+            sum.resident += of("VmRSS:");
+            sum.anonymous += of("RssAnon:");
+            sum.peak += of("VmHWM:");
+        }
+        match sum.resident > 0.0 {
+            true => Ok(sum),
+            false => Err("the program under measurement has ended".into()),
+        }
+    }
+    /// Open files and sockets of the program.
+    pub(crate) fn descriptors(&self) -> Result<usize, Fault> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+    /// The program and all below it.
+    fn pids(&self) -> Vec<Pid> {
+        let mut pids = vec![Pid::from_raw(
+            i32::try_from(self.child.id()).expect("process ids are small"),
+        )];
+        let mut next = 0;
+        while let Some(&pid) = pids.get(next) {
+            let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+            let children = children.unwrap_or_default();
+            let numbers = children.split_whitespace().filter_map(|p| p.parse().ok());
+            pids.extend(numbers.map(Pid::from_raw));
+            next += 1;
+        }
+        pids
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
+        for pid in self.pids().into_iter().skip(1) {
+            kill(pid, Signal::SIGKILL).ok();
+        }
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Processor time of the calling thread, in seconds.
+pub(crate) fn own_cpu() -> f64 {
+    ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(0.0, seconds)
+}
+
+fn seconds(time: nix::sys::time::TimeSpec) -> f64 {
+    Duration::from(time).as_secs_f64()
 }
 
 /// A thousand UDP readers hold three thousand sockets.

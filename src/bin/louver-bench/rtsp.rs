@@ -51,6 +51,28 @@ impl Message {
     }
 }
 
+/// What comes on a connection.
+pub(crate) enum Piece<'a> {
+    /// Channel and packet.
+    Packet(u8, &'a [u8]),
+    /// An answer with its body.
+    Text(Message, String),
+}
+
+/// The first whole piece of the input and its length, prefixes included.
+pub(crate) fn piece(input: &[u8]) -> Option<(Piece<'_>, usize)> {
+    if *input.first()? == b'$' {
+        let head = input.first_chunk::<4>()?;
+        let end = 4 + usize::from(u16::from_be_bytes([head[2], head[3]]));
+        return Some((Piece::Packet(head[1], input.get(4..end)?), end));
+    }
+    let start = input.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
+    let message = Message::parse(&String::from_utf8_lossy(&input[..start]));
+    let end = start + message.content_length();
+    let body = String::from_utf8_lossy(input.get(start..end)?).into_owned();
+    Some((Piece::Text(message, body), end))
+}
+
 /// One track of H.264, as the clip has it.
 pub(crate) fn sdp(sprop: &str) -> String {
     format!(
