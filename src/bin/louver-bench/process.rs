@@ -75,10 +75,10 @@ impl Process {
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect(addr).is_err() {
             if let Some(status) = process.child.try_wait()? {
-                return Err(format!("it ended at once ({status}): {command}").into());
+                return Err(format!("it ended at once ({status}); start it by hand to see why").into());
             }
             if Instant::now() > until {
-                return Err(format!("nothing listens on port {} after: {command}", addr.port()).into());
+                return Err(format!("it does not listen on its port ({}) within 20 s", addr.port()).into());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
