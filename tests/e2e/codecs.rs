@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::thread;
 
 use crate::clips::assert_contiguous;
@@ -96,7 +97,7 @@ const PICTURES: [Case; 8] = [
     case("theora", "other", "-c:v libtheora -g 25 -q:v 7", Frames),
 ];
 
-const SOUND: [Case; 9] = [
+const SOUND: [Case; 11] = [
     case("mp3", "MPEG audio", "-c:a libmp3lame -b:a 128k", Frames),
     case("mp2", "MPEG audio", "-c:a mp2 -b:a 128k", Frames),
     case("aac", "AAC", "-c:a aac -b:a 96k", Frames),
@@ -109,6 +110,18 @@ const SOUND: [Case; 9] = [
         publish: "-strict experimental",
         ..case("vorbis", "Vorbis", "-c:a libvorbis -q:a 3", Frames)
     },
+    case(
+        "pcmu",
+        "G.711 mu-law",
+        "-c:a pcm_mulaw -ar 8000 -ac 1",
+        Bytes("mulaw"),
+    ),
+    case(
+        "pcma",
+        "G.711 A-law",
+        "-c:a pcm_alaw -ar 8000 -ac 1",
+        Bytes("alaw"),
+    ),
     case("g722", "G.722", "-c:a g722 -ar 16000 -ac 1", Bytes("g722")),
     case("l16", "LPCM", "-c:a pcm_s16be", Bytes("s16be")),
     case("l24", "LPCM", "-c:a pcm_s24be", Bytes("s24be")),
@@ -123,6 +136,8 @@ impl fmt::Display for Case {
 impl Case {
     /// Half a minute in which every picture and every frame of sound is another. Made once for each container.
     fn file(&self, container: &str) -> PathBuf {
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = MAKING.lock();
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("codec-{}.{container}", self.name));
         if path.exists() {
             return path;
