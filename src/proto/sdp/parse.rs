@@ -7,6 +7,7 @@ use crate::media::Description;
 use crate::media::MediaKind;
 use crate::media::Track;
 use crate::media::TrackId;
+use crate::proto::aac::AudioSpecificConfig;
 
 use super::SdpError;
 use super::codec;
@@ -123,7 +124,7 @@ fn track(media: &sdp_types::Media, line: usize, index: usize) -> Result<Option<T
                 "RTP/AVP; send it in the clear, over RTSPS if need be",
             ));
         }
-        (p, Some(pt)) if p.starts_with("RTP/") => pt,
+        (p, Some(pt)) if p.starts_with("RTP/") || p == "TCP/RTP/AVP" => pt,
         // Cameras' own data channels: TP-Link writes `smart/1/90000` for the payload type.
         _ if kind == MediaKind::Application => return Ok(None),
         (p, _) if p.starts_with("RTP/") => return Err(wrong("no payload type", "a number from 0 to 127")),
@@ -140,9 +141,8 @@ fn track(media: &sdp_types::Media, line: usize, index: usize) -> Result<Option<T
         channels,
         fmtp: fmtp(media, payload_type),
     };
-    // Some cameras forget the rtpmap; nothing but H.264 has these.
-    if track.encoding.is_empty() && track.fmtp_param("sprop-parameter-sets").is_some() {
-        track.encoding = "H264".into();
+    if track.encoding.is_empty() {
+        guess(&mut track);
     }
     track.codec = codec::of(kind, &track.encoding, track.fmtp_param("mode"));
     if track.codec == Codec::Opus {
@@ -150,6 +150,20 @@ fn track(media: &sdp_types::Media, line: usize, index: usize) -> Result<Option<T
         (track.rate, track.channels) = (Rate::new(48_000).expect("not zero"), Some(2));
     }
     Ok(Some(track))
+}
+
+/// Some cameras forget the rtpmap, but have parameters that nothing else has.
+fn guess(track: &mut Track) {
+    let has = |key: &str| track.fmtp_param(key).is_some();
+    if has("sprop-parameter-sets") {
+        track.encoding = "H264".into();
+    } else if has("sprop-vps") || has("sprop-sps") {
+        track.encoding = "H265".into();
+    } else if has("mode")
+        && let Some(rate) = AudioSpecificConfig::of_track(track).and_then(|c| Rate::new(c.rate))
+    {
+        (track.encoding, track.rate) = ("mpeg4-generic".into(), rate);
+    }
 }
 
 /// Encoding name, clock rate and channels, by `a=rtpmap`, else by the payload type.

@@ -1,5 +1,7 @@
 //! Dialects as they are met, and the way back.
 
+mod rules;
+
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -263,6 +265,10 @@ fn a_track() -> impl Strategy<Value = Track> {
         ("JPEG", Codec::Jpeg, MediaKind::Video),
         ("MP4V-ES", Codec::Mpeg4Visual, MediaKind::Video),
         ("VP9", Codec::Vp9, MediaKind::Video),
+        ("av1", Codec::Av1, MediaKind::Video),
+        ("MPV", Codec::Mpeg2Video, MediaKind::Video),
+        ("L24", Codec::Lpcm, MediaKind::Audio),
+        ("smpte336m", Codec::Klv, MediaKind::Application),
         ("MPEG4-generic", Codec::Aac, MediaKind::Audio),
         ("MP4A-LATM", Codec::AacLatm, MediaKind::Audio),
         ("PCMU", Codec::Pcmu, MediaKind::Audio),
