@@ -126,6 +126,13 @@ impl Process {
             false => Err("the program under measurement has ended".into()),
         }
     }
+    /// Forgets the peak so far, where the system lets us.
+    pub(crate) fn forget_peak(&self) {
+        for pid in self.pids() {
+            // "5" in proc(5): the high-water mark becomes what is resident now.
+            std::fs::write(format!("/proc/{pid}/clear_refs"), "5").ok();
+        }
+    }
     /// Open files and sockets of the program.
     pub(crate) fn descriptors(&self) -> Result<usize, Fault> {
         Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())

@@ -15,6 +15,7 @@ use nix::sys::epoll::EpollCreateFlags;
 use nix::sys::epoll::EpollEvent;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::epoll::EpollTimeout;
+use socket2::SockRef;
 
 pub(crate) use self::histogram::Histogram;
 pub(crate) use self::reader::Mood;
@@ -31,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a server may take to close after TEARDOWN.
 const FAREWELL: Duration = Duration::from_secs(2);
 const SWEEP: Duration = Duration::from_millis(200);
+/// What the system keeps of a connection that is not read: half a second of the stream.
+const STUCK_BUFFER: usize = 64 << 10;
 /// What one read may bring.
 const BUFFER: usize = 512 << 10;
 
@@ -241,6 +244,10 @@ impl Crowd {
             let token = 2 * index as u64;
             reader.counted = false;
             reader.mood = mood;
+            if mood == Mood::Stuck {
+                // How much more the system takes for it would depend on how fast it read before.
+                SockRef::from(&reader.tcp).set_recv_buffer_size(STUCK_BUFFER)?;
+            }
             self.epoll
                 .modify(&reader.tcp, &mut EpollEvent::new(flags, token))?;
             if let Some((rtp, _)) = &reader.udp {

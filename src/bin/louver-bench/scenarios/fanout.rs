@@ -38,6 +38,7 @@ pub(super) fn run(bench: &Bench<'_>, server: &Server, key: &Key) -> Result<Figur
         !server.is_floor(),
     )?;
     crowd.run_until(Instant::now() + SETTLE)?;
+    served.process.forget_peak();
     let clocks = Clocks::start(&served.process)?;
     crowd.counting = true;
     crowd.run_until(Instant::now() + Duration::from_secs_f64(bench.args.seconds))?;

@@ -48,6 +48,7 @@ fn half(bench: &Bench<'_>, server: &Server, key: &Key, stuck: usize) -> Result<F
     )?;
     crowd.run_until(Instant::now() + Duration::from_secs(1))?;
     crowd.set_mood(stuck, Mood::Stuck)?;
+    served.process.forget_peak();
     let clocks = Clocks::start(&served.process)?;
     crowd.counting = true;
     crowd.run_until(Instant::now() + Duration::from_secs_f64(bench.args.slow_seconds))?;
