@@ -1,8 +1,8 @@
 //! The floor: a bare sender that does what a relay must do at the least, so that relays can be measured against it.
 //!
 //! Enough RTSP to let readers in, then per access unit one `send` of a prebuilt buffer per TCP reader, and one
-//! `sendmsg` with UDP segmentation offload per run of equal packets per UDP reader. No ingest, no reports, no time-outs,
-//! no keyframe for those who join.
+//! `sendmsg` with UDP segmentation offload per run of equal packets per UDP reader. No ingest, no reports, no
+//! time-outs, no keyframe for those who join.
 
 use std::collections::BTreeMap;
 use std::io;

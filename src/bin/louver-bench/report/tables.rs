@@ -138,8 +138,8 @@ fn churn(text: &mut String, churn: &Churn) {
     let of = |name| churn.figures.get(name).map_or_else(String::new, show);
     write!(
         text,
-        "\nAt most: {} MB resident, {} MB anonymous, {} descriptors. Joins: {}, failed: {}, dropped: {}. Packets lost: {} \
-         of {}. Readers that got media: {}",
+        "\nAt most: {} MB resident, {} MB anonymous, {} descriptors. Joins: {}, failed: {}, dropped: {}. Packets \
+         lost: {} of {}. Readers that got media: {}",
         of("resident_max_mb"),
         of("anonymous_max_mb"),
         of("descriptors_max"),
