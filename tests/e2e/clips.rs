@@ -146,6 +146,23 @@ pub fn assert_contiguous(source: &[String], got: &[String], at_least: usize, wha
     }
 }
 
+/// What came out is of the source, in its order; some may be missing.
+#[track_caller]
+pub fn assert_rising(source: &[String], got: &[String], at_least: usize, what: &str) {
+    assert!(
+        got.len() >= at_least,
+        "{what}: {} units of at least {at_least}",
+        got.len()
+    );
+    let mut last = None;
+    for (n, md5) in got.iter().enumerate() {
+        let at = source.iter().position(|s| s == md5);
+        assert!(at.is_some(), "{what}: unit {n} of {} is not in the source", got.len());
+        assert!(at > last, "{what}: unit {n} is {at:?} after {last:?}");
+        last = at;
+    }
+}
+
 #[test]
 fn a_lost_doubled_or_foreign_unit_is_noticed() {
     let all = |units: &[&str]| units.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();

@@ -15,6 +15,7 @@
 // The harness.
 mod canary; // what must never be found anywhere
 mod clips; // files with identifiable pictures
+mod device; // cameras that say what a file of tests/devices says
 mod http; // a small HTTP client that chooses its source address
 mod peers; // ffmpeg, GStreamer, retina, VLC, Chromium
 mod relay; // the program under test
@@ -23,9 +24,12 @@ mod rtsp; // a small RTSP reader that chooses its source address
 // The tests.
 mod camera; // V4L2 and UVC cameras in a virtual machine
 mod codecs; // every codec that ffmpeg puts into RTP
+mod containers; // files, downloads, RTMP, SRT, MPEG-TS as sources
+mod devices; // makes of cameras and their quirks
 mod pattern; // the test picture, number by number
 mod privacy; // a viewer made of canaries
 mod publish_read; // the matrix of publishers and readers
+mod pull; // sources that come and go
 mod raw; // what no installed program can publish
 mod seeds; // the commands people asked with
 mod shutdown; // signals, taken ports, power cuts

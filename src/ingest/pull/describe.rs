@@ -50,7 +50,9 @@ fn known(stream: &Stream) -> Option<Known> {
 
 /// Our own reading of each stream where there is one, since it knows the parameters; else what retina knows.
 fn matched(text: &[u8], known: &[Option<Known>]) -> (Description, Vec<usize>) {
-    let back = is_back_channel(&String::from_utf8_lossy(text));
+    let text_lossy = String::from_utf8_lossy(text);
+    let media = media(&text_lossy);
+    let mut media = media.iter();
     // A text that our parser refuses as a whole is one of the many that retina has read.
     let mut ours = sdp::parse(text).map_or_else(|_| Vec::new(), |(d, _)| d.tracks);
     let mut description = Description::default();
@@ -65,7 +67,8 @@ fn matched(text: &[u8], known: &[Option<Known>]) -> (Description, Vec<usize>) {
                 None => continue,
             },
         };
-        if back.get(number).copied().unwrap_or(false) {
+        // retina leaves media out that it cannot read, and keeps the order.
+        if media.find(|m| m.is(known)).is_some_and(|m| m.back_channel) {
             continue;
         }
         let Ok(id) = u8::try_from(description.tracks.len()) else {
@@ -109,24 +112,45 @@ fn plain(known: &Known) -> Option<Track> {
     })
 }
 
-/// For each medium whether it is the way back to the camera's loudspeaker (ONVIF streaming specification 5.3),
+/// A medium of the description as far as it tells where it leads.
+struct Medium<'a> {
+    kind: &'a str,
+    format: &'a str,
+    sendonly: bool,
+    back_channel: bool,
+}
+
+impl Medium<'_> {
+    fn is(&self, known: &Known) -> bool {
+        self.kind == known.kind.as_str() && self.format.parse() == Ok(known.payload_type)
+    }
+}
+
+/// The media, and which of them is the way back to the camera's loudspeaker (ONVIF streaming specification 5.3),
 /// which some cameras list without being asked: sound marked `sendonly` beside media that are not.
-fn is_back_channel(text: &str) -> Vec<bool> {
-    let mut media: Vec<(bool, bool)> = Vec::new();
+fn media(text: &str) -> Vec<Medium<'_>> {
+    let mut media: Vec<Medium<'_>> = Vec::new();
     for line in text.lines().map(str::trim) {
-        if let Some(medium) = line.strip_prefix("m=") {
-            media.push((medium.starts_with("audio"), false));
+        if let Some(said) = line.strip_prefix("m=") {
+            let mut words = said.split_whitespace();
+            media.push(Medium {
+                kind: words.next().unwrap_or(""),
+                format: words.nth(2).unwrap_or(""),
+                sendonly: false,
+                back_channel: false,
+            });
         } else if line == "a=sendonly"
-            && let Some((_, marked)) = media.last_mut()
+            && let Some(last) = media.last_mut()
         {
-            *marked = true;
+            last.sendonly = true;
         }
     }
-    let all = media.iter().all(|(_, marked)| *marked);
+    if !media.iter().all(|m| m.sendonly) {
+        for medium in &mut media {
+            medium.back_channel = medium.sendonly && medium.kind == "audio";
+        }
+    }
     media
-        .iter()
-        .map(|(audio, marked)| *audio && *marked && !all)
-        .collect()
 }
 
 #[cfg(test)]
@@ -183,6 +207,9 @@ mod tests {
             known(MediaKind::Audio, 0, "pcmu", 8_000),
         ];
         assert_eq!(matched(text.as_bytes(), &streams).1, [0, 1]);
+        // One that retina left out does not shift the others.
+        let odd = text.replace("m=video", "m=application 0 RTP/AVP smart/1\na=x:1\nm=video");
+        assert_eq!(matched(odd.as_bytes(), &streams).1, [0, 1]);
         // A camera that marks everything so means its own view.
         let all = "m=video 0 RTP/AVP 96\na=sendonly\nm=audio 0 RTP/AVP 0\na=sendonly\n";
         assert_eq!(matched(all.as_bytes(), &streams[..2]).1, [0, 1]);

@@ -197,7 +197,6 @@ impl Puller {
             let Ok(opened) = self.open_by_libav(&pull).await else {
                 return Err(error);
             };
-            tracing::info!(path = %self.context.name, "The source is read with FFmpeg's libraries.");
             self.client = Client::Libav;
             return Ok(opened);
         }
@@ -235,7 +234,13 @@ impl Puller {
         let patience = self.options.silence + Duration::from_secs(5);
         let opening = demux::open(&self.context, pull);
         match tokio::time::timeout(patience, opening).await {
-            Ok(opened) => opened.map(Opened::Units),
+            Ok(opened) => {
+                let session = opened?;
+                if pull.scheme == Scheme::Rtsp {
+                    tracing::info!(path = %self.context.name, "The source is read with FFmpeg's libraries.");
+                }
+                Ok(Opened::Units(session))
+            }
             Err(_) => Err(PullError::NoAnswer),
         }
     }
