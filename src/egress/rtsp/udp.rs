@@ -126,6 +126,11 @@ impl UdpPair {
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.rtp.local_addr()
     }
+    /// Waits until the kernel has said for the first time that it takes datagrams.
+    #[cfg(test)]
+    pub(super) async fn has_room(&self) {
+        self.rtp.writable().await.expect("the socket is bound");
+    }
     /// Listens for a session's datagrams. False if another session has one of these ports.
     pub(super) fn open_route(&self, rtp: SocketAddr, rtcp: SocketAddr, route: &Route) -> bool {
         let mut rtp_routes = self.rtp_routes.write().expect(NOT_POISONED);

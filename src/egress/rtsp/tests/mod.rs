@@ -9,16 +9,16 @@ use std::time::Duration;
 use std::time::Instant;
 use std::time::UNIX_EPOCH;
 
-use super::delivery::Delivery;
-use super::delivery::Pumped;
-use super::play::TrackWay;
-use super::tcp::TcpOut;
-use super::tcp::Wrote;
-use super::way::Way;
 use crate::analytics::SessionHandle;
 use crate::base::clock::Clock;
 use crate::base::clock::ManualClock;
 use crate::base::time::Rate;
+use crate::egress::rtsp::delivery::Delivery;
+use crate::egress::rtsp::delivery::Pumped;
+use crate::egress::rtsp::play::TrackWay;
+use crate::egress::rtsp::tcp::TcpOut;
+use crate::egress::rtsp::tcp::Wrote;
+use crate::egress::rtsp::way::Way;
 use crate::hub;
 use crate::hub::Hub;
 use crate::hub::PathName;
@@ -31,6 +31,8 @@ use crate::media::TrackId;
 use crate::proto::rtp;
 use crate::proto::rtp::rtcp;
 use crate::telemetry::Metrics;
+
+mod udp;
 
 struct Bench {
     clock: Arc<ManualClock>,
