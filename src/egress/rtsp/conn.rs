@@ -139,7 +139,8 @@ impl Driver {
                         return Ok(());
                     }
                 }
-                ready = self.out.writable(), if self.out.is_full() => {
+                // Boxed: rare, and its size would be every connection's.
+                ready = async { Box::pin(self.out.writable()).await }, if self.out.is_full() => {
                     ready?;
                     self.catch_up()?;
                 }

@@ -15,6 +15,7 @@ use crate::egress::rtsp::play::TrackWay;
 use crate::egress::rtsp::tcp::Wrote;
 use crate::egress::rtsp::way;
 use crate::egress::rtsp::way::Way;
+use crate::egress::rtsp::way::bit;
 use crate::hub::Stream;
 use crate::hub::burst::Burst;
 use crate::hub::burst::BurstKind;
@@ -172,7 +173,7 @@ impl Delivery {
         let tracks = (0..u8::MAX).map_while(|n| Some((TrackId(n), self.stream.ssrc(TrackId(n))?)));
         let tracks: Vec<_> = tracks.map(|(track, ssrc)| (track, rtcp::bye(ssrc))).collect();
         match &self.way {
-            Way::Tcp { out, channels } => {
+            Way::Tcp { out, channels, .. } => {
                 let frames = tracks
                     .iter()
                     .filter_map(|(t, p)| way::control_frame(channels, *t, p));
@@ -181,7 +182,7 @@ impl Delivery {
             }
             Way::Udp { sockets, ports } => tracks.iter().for_each(|(track, packet)| {
                 let to = ports.get(usize::from(track.0)).copied().flatten();
-                to.into_iter().for_each(|(_, to)| sockets.send_rtcp(packet, to));
+                to.into_iter().for_each(|to| sockets.send_rtcp(packet, to.rtcp()));
             }),
             Way::Gone => {}
         }
@@ -223,7 +224,7 @@ impl Delivery {
 
     /// By TCP: as much as the socket takes; what is begun and does not fit is held by the connection.
     fn write(&mut self, now: Instant, mut bursts: &[Arc<Burst>]) -> io::Result<Pumped> {
-        let Way::Tcp { out, channels } = &self.way else {
+        let Way::Tcp { out, channels, plain } = &self.way else {
             return Ok(Pumped::CaughtUp);
         };
         while !bursts.is_empty() {
@@ -237,13 +238,10 @@ impl Delivery {
             let count = bursts.iter().take_while(fits).count();
             let (chunk, rest) = bursts.split_at(count);
             bursts = rest;
-            let asked = |b: &&Arc<Burst>| self.way.takes(b.track);
-            let usual = |b: &Arc<Burst>| match channels.get(usize::from(b.track.0)).copied().flatten() {
-                Some((rtp, rtcp)) => self.unreported & bit(b.track) == 0 && b.is_on(rtp, rtcp),
-                None => true,
-            };
-            let wrote = if chunk.iter().all(usual) {
-                let asked = chunk.iter().filter(asked);
+            let ready = plain.usual & !self.unreported;
+            let as_it_is = |b: &Arc<Burst>| (plain.taken & !ready) & bit(b.track) == 0;
+            let wrote = if chunk.iter().all(as_it_is) {
+                let asked = chunk.iter().filter(|b| ready & bit(b.track) != 0);
                 asked.clone().for_each(|b| self.tally.count(b));
                 out.write(asked.map(|b| b.wire()))?
             } else {
@@ -276,9 +274,9 @@ impl Delivery {
                 return Pumped::Paced(self.not_before);
             }
             if let Some(report) = first_report(&self.stream, &mut self.unreported, burst)
-                && let Some(Some((_, to))) = ports.get(usize::from(burst.track.0))
+                && let Some(Some(to)) = ports.get(usize::from(burst.track.0))
             {
-                sockets.send_rtcp(&report, *to);
+                sockets.send_rtcp(&report, to.rtcp());
             }
             if let Some(sent) = way::send_datagrams(sockets, ports, burst, self.packet, *budget) {
                 self.tally.unsent += sent.unsent;
@@ -314,11 +312,6 @@ impl Delivery {
             (self.at, self.packet) = (to, 0);
         }
     }
-}
-
-/// The bit of a track; all tracks beyond the last bit share it.
-fn bit(track: TrackId) -> u64 {
-    1 << track.0.min(63)
 }
 
 /// The sender report that goes before the first media of a track.

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Buf;
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
@@ -73,7 +74,11 @@ impl TcpOut {
     pub(super) fn write<'a>(&self, buffers: impl Iterator<Item = &'a Bytes> + Clone) -> io::Result<Wrote> {
         let mut pending = self.pending();
         let mut taken = match pending.is_empty() {
-            true => self.write_now(buffers.clone())?,
+            // Straight to the kernel: what tokio knows about the socket is asked when it is full.
+            true => write_now(buffers.clone(), |slices| match slices {
+                [one] => SockRef::from(self.socket.as_ref()).send(one),
+                many => SockRef::from(self.socket.as_ref()).send_vectored(many),
+            })?,
             false => 0,
         };
         for buffer in buffers {
@@ -99,7 +104,7 @@ impl TcpOut {
     /// When the connection failed.
     pub(super) fn drain(&self) -> io::Result<(Wrote, usize)> {
         let mut pending = self.pending();
-        let taken = self.write_now(pending.iter())?;
+        let taken = write_now(pending.iter(), |slices| self.socket.try_write_vectored(slices))?;
         let mut rest = taken;
         while let Some(front) = pending.front_mut() {
             if rest < front.len() {
@@ -118,37 +123,39 @@ impl TcpOut {
             .lock()
             .expect("no panic happens while the lock is held")
     }
-    /// Writes as much as the socket takes; returns how many bytes.
-    fn write_now<'a>(&self, buffers: impl Iterator<Item = &'a Bytes> + Clone) -> io::Result<usize> {
-        let mut taken = 0;
-        loop {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let (mut count, mut offered, mut skip) = (0, 0, taken);
-            for buffer in buffers.clone() {
-                if skip >= buffer.len() {
-                    skip -= buffer.len();
-                    continue;
-                }
-                if count == MAX_SLICES {
-                    break;
-                }
-                slices[count] = IoSlice::new(&buffer[skip..]);
-                offered += buffer.len() - skip;
-                (count, skip) = (count + 1, 0);
+}
+
+/// Writes as much as the socket takes; returns how many bytes.
+fn write_now<'a>(
+    buffers: impl Iterator<Item = &'a Bytes> + Clone,
+    write: impl Fn(&[IoSlice<'_>]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut taken = 0;
+    loop {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let (mut count, mut offered, mut skip) = (0, 0, taken);
+        for buffer in buffers.clone() {
+            if skip >= buffer.len() {
+                skip -= buffer.len();
+                continue;
             }
-            let written = match count {
-                0 => return Ok(taken),
-                1 => self.socket.try_write(&slices[0]),
-                _ => self.socket.try_write_vectored(&slices[..count]),
-            };
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) if n < offered => return Ok(taken + n),
-                Ok(n) => taken += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(taken),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+            if count == MAX_SLICES {
+                break;
             }
+            slices[count] = IoSlice::new(&buffer[skip..]);
+            offered += buffer.len() - skip;
+            (count, skip) = (count + 1, 0);
+        }
+        if count == 0 {
+            return Ok(taken);
+        }
+        match write(&slices[..count]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) if n < offered => return Ok(taken + n),
+            Ok(n) => taken += n,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(taken),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How a reader gets its packets: which channel or address each track goes to.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -19,14 +20,70 @@ pub(super) enum Way {
     Tcp {
         out: Arc<TcpOut>,
         channels: Box<[Option<(u8, u8)>]>,
+        plain: Tracks,
     },
-    /// Addresses: RTP, RTCP.
+    /// Addresses.
     Udp {
         sockets: Arc<UdpPair>,
-        ports: Box<[Option<(SocketAddr, SocketAddr)>]>,
+        ports: Box<[Option<Ports>]>,
     },
     /// The reader has left: nothing of it is kept, above all not its socket.
     Gone,
+}
+
+/// Where a track goes by UDP. Smaller than two socket addresses: every reader has one per track.
+#[derive(Clone, Copy)]
+pub(super) struct Ports {
+    ip: IpAddr,
+    rtp: u16,
+    rtcp: u16,
+}
+
+impl Ports {
+    fn new(rtp: SocketAddr, rtcp: SocketAddr) -> Self {
+        Self {
+            ip: rtp.ip(),
+            rtp: rtp.port(),
+            rtcp: rtcp.port(),
+        }
+    }
+    pub(super) fn rtp(self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.rtp)
+    }
+    pub(super) fn rtcp(self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.rtcp)
+    }
+}
+
+/// What a TCP reader takes, a bit per track: enough to decide about a burst without looking any further.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tracks {
+    /// Asked for.
+    pub(super) taken: u64,
+    /// Asked for on the channels that bursts have as they are.
+    pub(super) usual: u64,
+}
+
+impl Tracks {
+    fn of(channels: &[Option<(u8, u8)>]) -> Self {
+        let mut tracks = Self::default();
+        for (n, channels) in (0..).zip(channels) {
+            let Some((rtp, rtcp)) = *channels else { continue };
+            tracks.taken |= bit(TrackId(n));
+            if n < LAST_BIT && (rtp, rtcp) == (2 * n, 2 * n + 1) {
+                tracks.usual |= bit(TrackId(n));
+            }
+        }
+        tracks
+    }
+}
+
+/// Tracks from here on share a bit, and never count as usual.
+const LAST_BIT: u8 = 63;
+
+/// The bit of a track.
+pub(super) fn bit(track: TrackId) -> u64 {
+    1 << track.0.min(LAST_BIT)
 }
 
 impl Way {
@@ -35,14 +92,16 @@ impl Way {
             Some(TrackWay::Tcp(rtp, rtcp)) => Some((rtp, rtcp)),
             _ => None,
         };
+        let channels: Box<[_]> = tracks.iter().map(channel).collect();
         Self::Tcp {
             out,
-            channels: tracks.iter().map(channel).collect(),
+            plain: Tracks::of(&channels),
+            channels,
         }
     }
     pub(super) fn udp(sockets: Arc<UdpPair>, tracks: &[Option<TrackWay>]) -> Self {
         let ports = |way: &Option<TrackWay>| match *way {
-            Some(TrackWay::Udp(rtp, rtcp)) => Some((rtp, rtcp)),
+            Some(TrackWay::Udp(rtp, rtcp)) => Some(Ports::new(rtp, rtcp)),
             _ => None,
         };
         Self::Udp {
@@ -53,14 +112,18 @@ impl Way {
     /// Adds a track; false if it is to go by another transport than the others.
     pub(super) fn set(&mut self, track: TrackId, way: TrackWay) -> bool {
         let n = usize::from(track.0);
-        match (self, way) {
-            (Self::Tcp { channels, .. }, TrackWay::Tcp(rtp, rtcp)) => {
-                let slot = channels.get_mut(n);
-                slot.map(|c| *c = Some((rtp, rtcp))).is_some()
+        match (&mut *self, way) {
+            (Self::Tcp { channels, plain, .. }, TrackWay::Tcp(rtp, rtcp)) => {
+                let Some(slot) = channels.get_mut(n) else {
+                    return false;
+                };
+                *slot = Some((rtp, rtcp));
+                *plain = Tracks::of(channels);
+                true
             }
             (Self::Udp { ports, .. }, TrackWay::Udp(rtp, rtcp)) => {
                 let slot = ports.get_mut(n);
-                slot.map(|p| *p = Some((rtp, rtcp))).is_some()
+                slot.map(|p| *p = Some(Ports::new(rtp, rtcp))).is_some()
             }
             _ => false,
         }
@@ -69,18 +132,12 @@ impl Way {
     pub(super) fn clear(&mut self, track: TrackId) {
         let n = usize::from(track.0);
         match self {
-            Self::Tcp { channels, .. } => channels.get_mut(n).into_iter().for_each(|c| *c = None),
+            Self::Tcp { channels, plain, .. } => {
+                channels.get_mut(n).into_iter().for_each(|c| *c = None);
+                *plain = Tracks::of(channels);
+            }
             Self::Udp { ports, .. } => ports.get_mut(n).into_iter().for_each(|p| *p = None),
             Self::Gone => {}
-        }
-    }
-    /// Whether the reader asked for a track.
-    pub(super) fn takes(&self, track: TrackId) -> bool {
-        let n = usize::from(track.0);
-        match self {
-            Self::Tcp { channels, .. } => matches!(channels.get(n), Some(Some(_))),
-            Self::Udp { ports, .. } => matches!(ports.get(n), Some(Some(_))),
-            Self::Gone => false,
         }
     }
 }
@@ -107,16 +164,18 @@ pub(super) fn control_frame(channels: &[Option<(u8, u8)>], track: TrackId, packe
 /// Sends what is left of a burst from packet `first` on; `None` if the reader did not ask for the track.
 pub(super) fn send_datagrams(
     sockets: &UdpPair,
-    ports: &[Option<(SocketAddr, SocketAddr)>],
+    ports: &[Option<Ports>],
     burst: &Burst,
     first: usize,
     budget: usize,
 ) -> Option<Sent> {
-    let (rtp, rtcp) = (*ports.get(usize::from(burst.track.0))?)?;
+    let to = (*ports.get(usize::from(burst.track.0))?)?;
     if burst.kind != BurstKind::Report {
-        return Some(sockets.send_rtp(burst, first, budget, rtp));
+        return Some(sockets.send_rtp(burst, first, budget, to.rtp()));
     }
-    burst.iter().for_each(|packet| sockets.send_rtcp(packet, rtcp));
+    burst
+        .iter()
+        .for_each(|packet| sockets.send_rtcp(packet, to.rtcp()));
     Some(Sent {
         next: burst.packets(),
         bytes: 0,

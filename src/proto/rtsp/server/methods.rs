@@ -88,7 +88,7 @@ impl Conn {
             authorization: request.header("Authorization"),
             check_uri: outside,
         };
-        match users.check(&claim, &self.nonce) {
+        match users.check(&claim, &self.nonce()) {
             Verdict::Good => return true,
             Verdict::Missing => self.send(&self.unauthorized(cseq, false)),
             Verdict::Stale => self.send(&self.unauthorized(cseq, true)),

@@ -147,8 +147,8 @@ impl ConnError {
 /// writes.
 pub struct Conn {
     options: Options,
-    /// In hex, the same for the whole connection: live555 gives up when it changes.
-    nonce: Box<str>,
+    /// The same for the whole connection: live555 gives up when it changes.
+    nonce: [u8; 16],
     ids: Box<dyn FnMut() -> u64 + Send>,
     parser: Parser,
     out: VecDeque<Output>,
@@ -202,7 +202,7 @@ impl Conn {
     pub fn new(now: Instant, options: Options, nonce: [u8; 16], ids: Box<dyn FnMut() -> u64 + Send>) -> Self {
         Self {
             options,
-            nonce: format!("{:032x}", u128::from_be_bytes(nonce)).into(),
+            nonce,
             ids,
             parser: Parser::default(),
             out: VecDeque::new(),
@@ -350,6 +350,11 @@ impl Conn {
         let conn = alone.then_some(self.heard + self.options.idle);
         let penalty = self.penalty.as_ref().map(|p| p.at);
         sessions.chain(conn).chain(penalty).fold(rest, Instant::min)
+    }
+
+    /// What Digest is computed with, as it is on the wire.
+    fn nonce(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.nonce))
     }
 
     fn session(&self, id: SessionId) -> Option<&Session> {

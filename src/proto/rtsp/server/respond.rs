@@ -38,7 +38,7 @@ impl Conn {
         let Some(users) = &self.options.users else {
             return reply;
         };
-        let challenges = users.challenges(&self.nonce, stale);
+        let challenges = users.challenges(&self.nonce(), stale);
         challenges
             .into_iter()
             .fold(reply, |r, challenge| r.header("WWW-Authenticate", challenge))
