@@ -81,7 +81,7 @@ fn section(header: &str) -> &'static str {
 }
 
 /// Name of the golden file, and a file with mistakes.
-const MISTAKES: [(&str, &str); 23] = [
+const MISTAKES: [(&str, &str); 24] = [
     ("not_toml", "[rtsp\nlisten = 1\n"),
     ("unknown_table", "[rtps]\nlisten = \"127.0.0.1:1\"\n"),
     (
@@ -125,6 +125,12 @@ const MISTAKES: [(&str, &str); 23] = [
     (
         "path_source",
         "[paths.a]\n[paths.b]\nsource = \"bogus://anna:hunter2@cam/1\"\n",
+    ),
+    (
+        "path_options",
+        "[paths.a]\nsource = \"rtsp://cam/1\"\ntransport = \"carrier\"\nsilence = \"never\"\n\
+         retry_max = \"1ms\"\n[paths.b]\nsource = \"webcam:\"\non_demand = true\n\
+         [paths.c]\nsource = \"rtsp://cam/1\"\npassword = \"hunter2\"\n",
     ),
     (
         "auth",

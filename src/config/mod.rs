@@ -292,6 +292,18 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_a_pulled_path_become_options_of_its_source() {
+        let text = "[paths.a]\nsource = \"rtsp://cam/1?x=y\"\non_demand = true\nuser = \"anna\"\n\
+                    password = \"p&#s\"\n[paths.b]\nsource = \"rtsp://a:p#s@cam/1#on_demand\"\nsilence = \"3s\"";
+        let config = parse("f", text).unwrap();
+        assert_eq!(
+            config.paths[0].source,
+            "rtsp://cam/1?x=y#on_demand=true&user=anna&password=p%26%23s"
+        );
+        assert_eq!(config.paths[1].source, "rtsp://a:p#s@cam/1#on_demand&silence=3s");
+    }
+
+    #[test]
     fn a_relative_data_directory_is_beside_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("louver.toml");

@@ -176,6 +176,11 @@ impl Stream {
     pub fn ntp(&self, track: TrackId, rtp_time: u32) -> Option<NtpTime> {
         self.clocks().get(usize::from(track.0))?.ntp_of(rtp_time)
     }
+    /// Whether nothing has come since then, so that readers had no reason to speak.
+    pub fn is_silent_since(&self, since: Instant) -> bool {
+        let old = |clock: &TrackClock| clock.newest.is_none_or(|(at, _)| at < since);
+        self.clocks().iter().all(old)
+    }
     /// Waits until a reader can begin, and says where: at once if a keyframe is held.
     /// `None` when the stream ended first.
     pub async fn joinable(&self) -> Option<u64> {

@@ -1,4 +1,5 @@
-//! Cameras, test pictures and sources that are pulled: everything that ends in a `hub::Publisher` of our own making.
+//! Cameras, test pictures and sources that are pulled: everything that ends in a `hub::Publisher` of our own
+//! making.
 //!
 //! What needs FFmpeg's libraries has a thread of its own, since they block. Not here:
 //! publishers that come over the network (`egress::rtsp`), who watches, what a device is (`av::device`).

@@ -1,4 +1,5 @@
-//! Sources that FFmpeg's libraries take apart: files, downloads, and other protocols, with ffmpeg at the far end.
+//! Sources that FFmpeg's libraries take apart: files, downloads, and other protocols, with ffmpeg at the far
+//! end.
 
 use std::io::Read;
 use std::io::Write;
@@ -40,6 +41,47 @@ fn a_file_is_played_at_its_own_pace_and_again() {
     let relay = started(&format!("file:{}?loop=1", clip.path.display()));
     reads_picture_and_sound(&relay, clip, "a file");
     relay.stop();
+}
+
+/// What broadcasting sends: short films, decoded and compared like the others.
+#[test]
+fn broadcasts_codecs_are_passed_on_too() {
+    for (video, audio) in [
+        ("mpeg2video", "mp2"),
+        ("libx264", "ac3"),
+        ("libx265", "libmp3lame"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("film.ts");
+        let mut cmd = ffmpeg::ffmpeg();
+        cmd.args([
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=320x240:r=25",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=r=48000",
+        ]);
+        cmd.args([
+            "-t", "20", "-g", "25", "-bf", "0", "-c:v", video, "-c:a", audio, "-f", "mpegts",
+        ]);
+        let status = cmd.arg(&file).stderr(std::process::Stdio::null()).status();
+        assert!(status.unwrap().success(), "ffmpeg encodes {video} and {audio}");
+        let input = ["-i", file.to_str().unwrap()];
+        let pictures = ffmpeg::checksums(&input, &["-map", "0:v:0"]);
+        let sound = ffmpeg::checksums(&input, &["-map", "0:a:0", "-c", "copy"]);
+        let relay = started(&format!("file:{}?loop=1", file.display()));
+        relay.wait_for_state("cam", "ready");
+        let url = relay.rtsp("cam");
+        let got = ffmpeg::read(&url, Transport::Tcp, 40);
+        clips::assert_contiguous(&pictures, &got, 40, video);
+        let read = ["-rtsp_transport", "tcp", "-i", &url];
+        let got = ffmpeg::checksums(&read, &["-map", "0:a:0", "-c", "copy", "-frames:a", "40"]);
+        clips::assert_contiguous(&sound, &got, 40, audio);
+        relay.stop();
+    }
 }
 
 #[test]

@@ -125,9 +125,11 @@ fn fifty_restarts_of_a_camera_leave_its_readers_connected() {
 fn a_long_absence_leaves_readers_connected_and_is_told() {
     let mut device = Device::start("gw-security");
     let source = format!("cam={}#retry_first=100ms&retry_max=500ms", device.source());
-    let relay = Relay::start(Options::sources(&[&source]));
+    // Sessions live for 5 s, and 5 s more: the absence is longer.
+    let relay = Relay::start(Options::sources(&[&source]).rtsp("session_timeout = \"5s\""));
     relay.wait_for_state("cam", "ready");
     let watcher = Watcher::start(&relay, "cam", Transport::Tcp);
+    let by_udp = Watcher::start(&relay, "cam", Transport::Udp);
     let before = attempts(&relay);
     device.go_away();
     relay.wait_for_state("cam", "waiting");
@@ -140,10 +142,11 @@ fn a_long_absence_leaves_readers_connected_and_is_told() {
         "the source cannot be reached; check its address, and that it is switched on"
     );
     assert!(path["next_attempt"].is_string(), "{path}");
-    assert_eq!(path["viewers"], 1);
-    let seen = watcher.pictures().len();
+    assert_eq!(path["viewers"], 2);
+    let seen = watcher.pictures().len().max(by_udp.pictures().len());
     device.come_back(device.addr());
     watcher.sees_more_than(seen);
+    by_udp.sees_more_than(seen);
     relay.wait_for_state("cam", "ready");
     let path = first_path(&relay);
     assert!(
@@ -151,6 +154,7 @@ fn a_long_absence_leaves_readers_connected_and_is_told() {
         "{path}"
     );
     watcher.saw_only(Pictures::of("h264"));
+    by_udp.saw_only(Pictures::of("h264"));
     relay.stop();
 }
 
@@ -242,6 +246,20 @@ fn a_camera_that_comes_back_as_another_ends_its_readers_streams() {
     watcher.peer.wait(DEADLINE);
     let got = ffmpeg::read(&relay.rtsp("cam"), Transport::Tcp, 30);
     clips::assert_contiguous(&Pictures::of("h265").clip.pictures, &got, 30, "the other camera");
+    relay.stop();
+}
+
+#[test]
+fn rtsp_in_http_is_a_transport() {
+    let device = Device::start("hikvision");
+    let relay = pulling(&device, "&transport=http");
+    let got = ffmpeg::read(&relay.rtsp("cam"), Transport::Tcp, 40);
+    clips::assert_contiguous(&Pictures::of("h264").clip.pictures, &got, 40, "through a tunnel");
+    assert!(
+        device.seen()[0].starts_with("GET /Streaming"),
+        "{:?}",
+        device.seen()
+    );
     relay.stop();
 }
 

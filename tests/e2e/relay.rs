@@ -39,6 +39,8 @@ pub struct Options {
     pub args: Vec<String>,
     /// More lines for the top of the configuration file.
     pub config: String,
+    /// More lines for its `[rtsp]`.
+    rtsp: String,
     /// Log filter; `info` when empty.
     pub log: String,
     /// `Authorization` of the test's own questions to the API.
@@ -67,6 +69,10 @@ impl Options {
         writeln!(self.config, "{lines}").unwrap();
         self
     }
+    pub fn rtsp(mut self, line: &str) -> Self {
+        writeln!(self.rtsp, "{line}").unwrap();
+        self
+    }
     /// How the test itself gets in where credentials are asked for.
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.authorization = Some(basic(user, password));
@@ -89,12 +95,12 @@ pub struct Relay {
 
 /// Every listener on a port that the system chooses.
 const PORT_ZERO: &str = r#"
+[http]
+listen = "127.0.0.1:0"
+
 [rtsp]
 listen = "127.0.0.1:0"
 udp_ports = [0, 0]
-
-[http]
-listen = "127.0.0.1:0"
 "#;
 
 /// The `louver` binary that cargo built for this test run.
@@ -106,7 +112,7 @@ impl Relay {
     /// Starts the relay and waits until every listener is bound.
     pub fn start(options: Options) -> Self {
         let dir = tempfile::Builder::new().prefix("louver-e2e-").tempdir().unwrap();
-        let config = format!("{}\n{PORT_ZERO}", options.config);
+        let config = format!("{}\n{PORT_ZERO}{}", options.config, options.rtsp);
         std::fs::write(dir.path().join("louver.toml"), config).unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
         let mut relay = Self {

@@ -226,7 +226,7 @@ impl Driver {
         let plays = self
             .plays
             .iter()
-            .filter(|(_, play)| play.lives(since))
+            .filter(|(_, play)| play.lives(since, now))
             .map(|(id, _)| id);
         let heard = |r: &Record| r.recording.lock().expect(NOT_POISONED).heard() > since;
         let records = self.records.iter().filter(|(_, r)| heard(r)).map(|(id, _)| id);

@@ -43,6 +43,9 @@ enum State {
     Playing,
 }
 
+/// A stream that brings nothing for so long gives its readers nothing to report on.
+const AWAY: Duration = Duration::from_secs(2);
+
 /// One playing session.
 pub(super) struct Play {
     reading: Attached,
@@ -223,9 +226,11 @@ impl Play {
         }
     }
     /// Whether anything shows that the reader is there, since `since`: RTCP by UDP, or a TCP socket that
-    /// takes what we send.
-    pub(super) fn lives(&self, since: Instant) -> bool {
-        self.last_seen().is_some_and(|at| at > since)
+    /// takes what we send. While the source is away, readers by UDP are not expected to speak: some report on
+    /// what they receive and say nothing else.
+    pub(super) fn lives(&self, since: Instant, now: Instant) -> bool {
+        let away = now.checked_sub(AWAY).is_some_and(|at| self.stream.is_silent_since(at));
+        away || self.last_seen().is_some_and(|at| at > since)
     }
     /// The session ended because nothing was heard of its reader: it counts up to the last sign of life.
     pub(super) fn end_as_last_seen(&self) {

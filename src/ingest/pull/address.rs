@@ -98,7 +98,8 @@ impl Pull {
             endless: false,
         })
     }
-    /// The address as the operator may see it: without user, password, and whatever of the query could be either.
+    /// The address as the operator may see it: without user, password, and whatever of the query could be
+    /// either.
     pub fn label(&self) -> String {
         let (path, query) = match self.url.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -137,8 +138,8 @@ impl Pull {
             _ => authority,
         }
     }
-    /// The same source elsewhere, as a redirection says. Credentials follow to the same host only, or come with
-    /// the new address.
+    /// The same source elsewhere, as a redirection says. Credentials follow to the same host only, or come
+    /// with the new address.
     pub(super) fn moved_to(&self, location: &str) -> Option<Self> {
         let (scheme, rest) = location.trim().split_once(':')?;
         let scheme = Scheme::of(scheme).filter(|s| matches!(s, Scheme::Rtsp | Scheme::Rtsps))?;

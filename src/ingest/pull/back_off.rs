@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Waits that double up to a limit, with jitter, so that many sources that went together do not come together.
+/// Waits that double up to a limit, with jitter, so that many sources that went together do not come
+/// together.
 pub(super) struct BackOff {
     first: Duration,
     max: Duration,

@@ -175,7 +175,7 @@ impl Thread {
                 continue;
             };
             // What tells tracks of one origin how they lie beside each other.
-            let due = |last: i64| !(0..REPORT_EVERY).contains(&(micros - last));
+            let due = |last: i64| !(0..REPORT_EVERY).contains(&micros.saturating_sub(last));
             let report = reported[coded.stream]
                 .is_none_or(due)
                 .then(|| Item::Report(unit.track, ntp_of(micros), unit.pts.rtp()));
@@ -194,19 +194,25 @@ impl Thread {
 /// How long to wait until `time` (microseconds of the source) is due. `pace` is a moment on both clocks.
 fn wait(pace: &mut Option<(Instant, i64)>, time: i64, now: Instant) -> Duration {
     let (began, origin) = *pace.get_or_insert((now, time));
-    let Ok(at) = u64::try_from(time.saturating_sub(origin)) else {
-        *pace = Some((now, time));
-        return Duration::ZERO;
-    };
-    let due = began + Duration::from_micros(at);
-    if now.saturating_duration_since(due) > BEHIND || due.saturating_duration_since(now) > LONGEST_WAIT {
-        *pace = Some((now, time));
-        return Duration::ZERO;
+    let at = u64::try_from(time.saturating_sub(origin)).map(Duration::from_micros);
+    let due = at.ok().and_then(|at| began.checked_add(at)).filter(|due| {
+        let (late, early) = (
+            now.saturating_duration_since(*due),
+            due.saturating_duration_since(now),
+        );
+        late <= BEHIND && early <= LONGEST_WAIT
+    });
+    match due {
+        Some(due) => due.saturating_duration_since(now),
+        None => {
+            *pace = Some((now, time));
+            Duration::ZERO
+        }
     }
-    due.saturating_duration_since(now)
 }
 
-/// A wall clock that begins with the source's times: only its steps count (see [`Splice`](super::splice::Splice)).
+/// A wall clock that begins with the source's times: only its steps count (see
+/// [`Splice`](super::splice::Splice)).
 fn ntp_of(micros: i64) -> NtpTime {
     let seconds = micros.div_euclid(1_000_000).cast_unsigned();
     let fraction = (micros.rem_euclid(1_000_000).cast_unsigned() << 32) / 1_000_000;
@@ -301,6 +307,8 @@ mod tests {
         assert_eq!(wait(&mut pace, 5_200_000, at(9_000)), Duration::from_millis(40));
         // Its clock was set.
         assert_eq!(wait(&mut pace, 1_000, at(9_100)), Duration::ZERO);
+        assert_eq!(wait(&mut pace, i64::MAX, at(9_100)), Duration::ZERO);
+        assert_eq!(wait(&mut pace, i64::MIN, at(9_100)), Duration::ZERO);
         assert_eq!(wait(&mut pace, 900_000_000, at(9_100)), Duration::ZERO);
         assert_eq!(wait(&mut pace, 900_040_000, at(9_100)), Duration::from_millis(40));
     }

@@ -126,8 +126,8 @@ impl Medium<'_> {
     }
 }
 
-/// The media, and which of them is the way back to the camera's loudspeaker (ONVIF streaming specification 5.3),
-/// which some cameras list without being asked: sound marked `sendonly` beside media that are not.
+/// The media, and which of them is the way back to the camera's loudspeaker (ONVIF streaming specification
+/// 5.3), which some cameras list without being asked: sound marked `sendonly` beside media that are not.
 fn media(text: &str) -> Vec<Medium<'_>> {
     let mut media: Vec<Medium<'_>> = Vec::new();
     for line in text.lines().map(str::trim) {

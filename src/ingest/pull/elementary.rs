@@ -80,6 +80,11 @@ pub(super) fn track(stream: &Elementary, id: TrackId, first: Option<&[u8]>) -> O
             track.encoding = "JPEG".into();
             track.payload_type = 26;
         }
+        Codec::Mpeg2Video => {
+            track.encoding = "MPV".into();
+            track.payload_type = 32;
+        }
+        Codec::Av1 => track.encoding = "AV1".into(),
         Codec::Vp8 => track.encoding = "VP8".into(),
         Codec::Vp9 => track.encoding = "VP9".into(),
         Codec::Aac => {
@@ -93,6 +98,21 @@ pub(super) fn track(stream: &Elementary, id: TrackId, first: Option<&[u8]>) -> O
             track.channels = said.channels();
             track.encoding = "mpeg4-generic".into();
             track.fmtp = Some(aac::fmtp(&config));
+        }
+        Codec::MpegAudio => {
+            track.encoding = "MPA".into();
+            track.payload_type = 14;
+        }
+        Codec::Ac3 => {
+            track.encoding = "AC3".into();
+            track.rate = Rate::new(stream.sample_rate)?;
+        }
+        // Its clock counts every second sample, by an old mistake that everyone keeps (RFC 3551 section
+        // 4.5.2).
+        Codec::G722 => {
+            track.encoding = "G722".into();
+            track.payload_type = 9;
+            track.rate = Rate::new(8_000)?;
         }
         Codec::Opus => {
             (track.encoding, track.channels) = ("opus".into(), Some(2));
@@ -298,6 +318,14 @@ mod tests {
         };
         assert_eq!(of(8_000).payload_type, 8);
         assert_eq!(of(16_000).payload_type, 96);
+        let mp3 = track(
+            &stream(MediaKind::Audio, Codec::MpegAudio, 44_100, &[]),
+            TrackId(1),
+            None,
+        )
+        .unwrap()
+        .0;
+        assert_eq!((mp3.payload_type, mp3.rate), (14, Rate::VIDEO));
         let subtitles = stream(MediaKind::Application, Codec::Other, 0, &[]);
         assert_eq!(track(&subtitles, TrackId(0), None), None);
     }

@@ -1,4 +1,5 @@
-//! Why a pulled source gives nothing, in words that say what to do next. No address, user or password is in them.
+//! Why a pulled source gives nothing, in words that say what to do next. No address, user or password is in
+//! them.
 
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ pub enum PullError {
     )]
     NeedsCredentials,
     #[error(
-        "the source refuses this user and password; correct them (after some failures many cameras lock the user \
-         for half an hour)"
+        "the source refuses this user and password; correct them (after some failures many cameras lock the \
+         user for half an hour)"
     )]
     Credentials,
     #[error("the source has no stream of this name; check the path of its address")]

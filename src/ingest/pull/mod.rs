@@ -1,7 +1,7 @@
 //! Sources that are pulled: RTSP cameras with retina, and with FFmpeg's libraries whatever else they open.
 //!
-//! One task per path opens the source, reads it, judges it by the age of its last frame, and opens it again for
-//! ever. The path's stream and its readers stay meanwhile. Not here: publishers (`egress::rtsp`).
+//! One task per path opens the source, reads it, judges it by the age of its last frame, and opens it again
+//! for ever. The path's stream and its readers stay meanwhile. Not here: publishers (`egress::rtsp`).
 
 mod address;
 mod back_off;
@@ -48,6 +48,8 @@ const WORKED: Duration = Duration::from_secs(5);
 const TOO_SHORT: Duration = Duration::from_secs(60);
 /// Wrong credentials are not tried more often than this: cameras lock users out.
 const CREDENTIALS_PAUSE: Duration = Duration::from_secs(30);
+/// A source that ends as soon as it has begun is asked again no more often than this.
+const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// Most redirections in a row.
 const MAX_REDIRECTS: usize = 5;
 /// After so many failures in a row, FFmpeg's libraries are no longer preferred.
@@ -158,7 +160,7 @@ impl Puller {
                 return;
             }
             self.learn(&error, lasted, frames);
-            self.wait(&error, frames).await;
+            self.wait(&error, frames, lasted).await;
         }
     }
     /// Waits until somebody watches, where that is asked for.
@@ -313,7 +315,7 @@ impl Puller {
         }
     }
     /// Says why the source is gone, and waits for the next attempt.
-    async fn wait(&mut self, error: &PullError, frames: u64) {
+    async fn wait(&mut self, error: &PullError, frames: u64, lasted: Duration) {
         let text = error.to_string();
         if text != self.said {
             tracing::warn!(path = %self.context.name, "Pulling is interrupted: {text}.");
@@ -323,8 +325,10 @@ impl Puller {
         let mut pause = self.back_off.next(random());
         match error {
             PullError::Credentials | PullError::NeedsCredentials => pause = pause.max(CREDENTIALS_PAUSE),
-            // A download that ends has more when it is asked for again.
-            PullError::Ended if frames > 0 && self.ends_often() => pause = Duration::ZERO,
+            // A download that ends has more when it is asked for again; a still picture not at once.
+            PullError::Ended if frames > 0 && self.ends_often() => {
+                pause = AT_MOST_EVERY.saturating_sub(lasted)
+            }
             _ => {}
         }
         let until = self.context.clock.now() + pause;

@@ -90,7 +90,7 @@ pub enum OptionError {
          `retry_first`, `retry_max`, `user` and `password`, as in `#transport=udp&on_demand=1`"
     )]
     Unknown(String),
-    #[error("`{0}` is not {1}")]
+    #[error("`{0}` is not understood, expected {1}")]
     Value(&'static str, &'static str),
     #[error("`retry_first` is longer than `retry_max`; give both, the longer one as `retry_max`")]
     Order,
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn errors_name_the_key_and_never_the_value() {
         let error = |text: &str| Options::parse(text).unwrap_err().to_string();
-        assert!(error("silence=hunter2").starts_with("`silence` is not 1s to 1h"));
+        assert!(error("silence=hunter2").starts_with("`silence` is not understood, expected 1s to 1h"));
         assert!(!error("silence=hunter2").contains("hunter2"));
         assert!(error("silence=0s").contains("silence"));
         assert!(error("silence=99h").contains("silence"));

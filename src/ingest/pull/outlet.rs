@@ -1,4 +1,5 @@
-//! The path's side of a pulled source: one stream over all of its openings, as long as they describe the same.
+//! The path's side of a pulled source: one stream over all of its openings, as long as they describe the
+//! same.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -21,7 +22,8 @@ use crate::media::TrackId;
 use crate::proto::rtp;
 use crate::telemetry::Reason;
 
-/// After a restart pictures are held back until one that can be decoded by itself; some sources never send one.
+/// After a restart pictures are held back until one that can be decoded by itself; some sources never send
+/// one.
 const KEYFRAME_WITHIN: Duration = Duration::from_secs(12);
 
 /// What an open source gives.
@@ -265,7 +267,7 @@ mod tests {
         assert_eq!(merge(&old, &more), None);
         let aac = |config: &str| {
             described(&format!(
-                "m=audio 0 RTP/AVP 97\na=rtpmap:97 mpeg4-generic/48000/2\na=fmtp:97 mode=AAC-hbr;config={config}\n"
+                "m=audio 0 RTP/AVP 97\na=rtpmap:97 mpeg4-generic/48000/2\na=fmtp:97 config={config}\n"
             ))
         };
         assert_eq!(merge(&aac("1190"), &aac("1210")), None);

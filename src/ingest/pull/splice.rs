@@ -1,8 +1,8 @@
 //! Many openings of a source as one stream: sequence numbers, time stamps and payload types go on where they
 //! were, whatever the source begins with each time. Pure.
 //!
-//! The hub gives packets our SSRC and keeps gaps in the numbers (RFC 3550 section 5.1); here the numbers of one
-//! opening are joined to those of the one before, so that its readers notice a pause and nothing else.
+//! The hub gives packets our SSRC and keeps gaps in the numbers (RFC 3550 section 5.1); here the numbers of
+//! one opening are joined to those of the one before, so that its readers notice a pause and nothing else.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -93,8 +93,8 @@ impl Splice {
         line.joined = true;
         Some(time)
     }
-    /// A sender report on our clocks. Cameras' wall clocks are often wrong, so only their steps count: all tracks
-    /// of an opening are moved alike.
+    /// A sender report on our clocks. Cameras' wall clocks are often wrong, so only their steps count: all
+    /// tracks of an opening are moved alike.
     pub(super) fn report(
         &mut self,
         track: TrackId,
@@ -134,8 +134,8 @@ impl Line {
             newest: None,
         }
     }
-    /// Whether packets of this type are the track's. A source that says one type and sends another is believed
-    /// by what it sends.
+    /// Whether packets of this type are the track's. A source that says one type and sends another is
+    /// believed by what it sends.
     fn takes(&mut self, payload_type: u8) -> bool {
         if payload_type == self.payload_type {
             self.actual_type = Some(payload_type);

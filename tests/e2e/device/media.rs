@@ -1,4 +1,5 @@
-//! What scripted cameras send: a clip with identifiable pictures, packet by packet, and the hiss of a telephone.
+//! What scripted cameras send: a clip with identifiable pictures, packet by packet, and the hiss of a
+//! telephone.
 
 use std::process::Command;
 use std::sync::OnceLock;

@@ -1,6 +1,7 @@
 //! Scripted cameras: RTSP servers that say what a file of `tests/devices` says, and send a clip.
 //!
-//! Independent of our own RTSP code; only the packetizers are ours, and what comes out is compared picture by picture.
+//! Independent of our own RTSP code; only the packetizers are ours, and what comes out is compared picture by
+//! picture.
 
 mod media;
 mod script;
@@ -20,6 +21,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
@@ -58,6 +60,8 @@ struct Shared {
     /// Stands still: connected, and no picture.
     frozen: AtomicBool,
     seen: Mutex<Vec<String>>,
+    /// RTSP in HTTP: what comes by POST is given to the connection of the GET with the same cookie.
+    tunnels: Mutex<HashMap<String, mpsc::Sender<Vec<u8>>>>,
 }
 
 impl Device {
@@ -72,6 +76,7 @@ impl Device {
             plays: AtomicU32::new(0),
             frozen: AtomicBool::new(false),
             seen: Mutex::default(),
+            tunnels: Mutex::default(),
         });
         // Made before anybody waits for it.
         Pictures::of(script.get("video").split_whitespace().next().unwrap());
@@ -170,6 +175,7 @@ struct Conn {
     counts: HashMap<String, u32>,
     nonces: u32,
     authorized: u32,
+    tunnel: Option<mpsc::Receiver<Vec<u8>>>,
 }
 
 struct Request {
@@ -193,6 +199,7 @@ impl Conn {
             counts: HashMap::new(),
             nonces: 1,
             authorized: 0,
+            tunnel: None,
             shared,
         }
     }
@@ -205,13 +212,63 @@ impl Conn {
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(_) => return,
             }
+            if self.input.starts_with(b"POST ") {
+                return self.post();
+            }
+            while let Some(more) = self.tunnel.as_ref().and_then(|t| t.try_recv().ok()) {
+                self.input.extend(more);
+            }
             while let Some(request) = self.request() {
+                if request.method == "GET" {
+                    self.get(&request);
+                    continue;
+                }
                 if self.react(&request).is_err() {
                     return;
                 }
             }
             if self.send_due().is_err() {
                 return;
+            }
+        }
+    }
+    /// One half of a tunnel: answers go out here.
+    fn get(&mut self, request: &Request) {
+        let (give, take) = mpsc::channel();
+        let cookie = request.headers["x-sessioncookie"].clone();
+        self.shared.tunnels.lock().unwrap().insert(cookie, give);
+        self.shared
+            .seen
+            .lock()
+            .unwrap()
+            .push(format!("GET {}", request.url));
+        self.tunnel = Some(take);
+        let head = "HTTP/1.0 200 OK\r\nContent-Type: application/x-rtsp-tunnelled\r\n\r\n";
+        self.socket.write_all(head.as_bytes()).unwrap();
+    }
+    /// The other half: requests come in here, in base64, until it is closed.
+    fn post(mut self) {
+        let mut buffer = [0; 4096];
+        let mut to = None;
+        while self.shared.life.load(Ordering::SeqCst) == self.life {
+            if to.is_none()
+                && let Some(request) = self.request()
+            {
+                let cookie = &request.headers["x-sessioncookie"];
+                to = self.shared.tunnels.lock().unwrap().get(cookie).cloned();
+            }
+            if let Some(to) = &to {
+                let whole = self.input.len() / 4 * 4;
+                // Each request is padded by itself.
+                for group in self.input.drain(..whole).collect::<Vec<_>>().chunks(4) {
+                    to.send(STANDARD.decode(group).unwrap()).unwrap();
+                }
+            }
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(n) => self.input.extend_from_slice(&buffer[..n]),
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => return,
             }
         }
     }

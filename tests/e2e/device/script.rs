@@ -1,7 +1,7 @@
 //! The files of `tests/devices`: facts about a make of camera, and what it answers.
 //!
-//! First `key: value` lines, then sections `=== METHOD TAG ...`, each an answer with `{variables}`. Of all sections
-//! of a request's method the first counts whose tags all hold of the request.
+//! First `key: value` lines, then sections `=== METHOD TAG ...`, each an answer with `{variables}`. Of all
+//! sections of a request's method the first counts whose tags all hold of the request.
 
 use std::collections::HashMap;
 use std::path::Path;
