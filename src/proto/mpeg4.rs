@@ -49,7 +49,10 @@ pub fn outline(data: &[u8]) -> Outline {
     let mut from = 0;
     while let Some(at) = find_start_code(data, from) {
         match data.get(at + 3) {
-            Some(&(code::FIRST_VIDEO_OBJECT..=code::LAST_VOL | code::SEQUENCE | code::VISUAL_OBJECT)) => {
+            // Behind the first group of pictures, headers are no longer those of this picture.
+            Some(&(code::FIRST_VIDEO_OBJECT..=code::LAST_VOL | code::SEQUENCE | code::VISUAL_OBJECT))
+                if found.body.is_none() =>
+            {
                 found.headers.get_or_insert(at);
                 found.has_vol |= (code::FIRST_VOL..=code::LAST_VOL).contains(&data[at + 3]);
             }
@@ -130,6 +133,8 @@ mod tests {
         assert_eq!(outline(&[0, 0, 1, 0xb6]).vop, None);
         assert_eq!(outline(&[0, 0, 1]), Outline::default());
         assert_eq!(headers(&[0, 0, 1, 0xb0, 1]), None);
+        let late = [0, 0, 1, 0x00, 9, 0, 0, 1, 0xb3, 0, 0, 1, 0x20, 9];
+        assert_eq!(headers(&late), None, "the VOL is not among the headers");
     }
 
     #[test]

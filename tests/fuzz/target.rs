@@ -12,9 +12,14 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
         for (name, _) in TARGETS {
             println!("{name}");
         }
-        std::process::exit(2);
+        std::process::exit(0);
     };
     *target
 });
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| (*TARGET)(data));
+libfuzzer_sys::fuzz_target!(
+    init: {
+        LazyLock::force(&TARGET);
+    },
+    |data: &[u8]| (*TARGET)(data)
+);

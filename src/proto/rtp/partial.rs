@@ -76,8 +76,10 @@ impl Partial {
 
     /// All parts have come.
     pub(super) fn finish(&mut self, out: &mut Output) {
-        if let Some(open) = self.open.take() {
-            out.emit(open.pts, true, open.data);
+        match self.open.take() {
+            Some(open) if open.data.is_empty() => out.dropped(),
+            Some(open) => out.emit(open.pts, true, open.data),
+            None => {}
         }
     }
 
