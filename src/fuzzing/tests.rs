@@ -165,7 +165,8 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         ]),
         "bitstreams" => seeds.extend(UNITS.iter().map(|(_, _, unit)| unit.to_vec())),
         "jpeg" => seeds.push(small_jpeg()),
-        _ => seeds.extend(media_seeds(target)),
+        _ if target.starts_with("rtp_") => seeds.extend(media_seeds(target)),
+        _ => {}
     }
     seeds
 }
