@@ -2,7 +2,7 @@
 //!
 //! Packets come as the far end made them, or are made here from access units. Either way they leave with our
 //! SSRC, sequence numbers that start low and keep the publisher's gaps (a loss upstream stays visible), and
-//! parameter sets before each keyframe that lacks them. A burst is closed at the marker bit, or when what
+//! parameter sets before each keyframe that lacks them: the newest that came, which the description has too. A burst is closed at the marker bit, or when what
 //! arrived together has been written ([`Publisher::flush`]); nothing ever waits for more.
 
 use std::sync::Arc;
@@ -216,6 +216,11 @@ impl Publisher {
         let new_time = writer.open.rtp_time().is_some_and(|t| t != header.timestamp);
         if starts || new_time || writer.open.bytes() > MAX_BURST {
             self.close(track);
+        }
+        let writer = &mut self.tracks[usize::from(track.0)];
+        if rtp::learn_parameter_sets(&mut writer.track, &packet[header.payload.clone()]) {
+            let tracks = self.tracks.iter().map(|w| w.track.clone()).collect();
+            self.stream.describe(Description { tracks });
         }
         let writer = &mut self.tracks[usize::from(track.0)];
         let kind = if starts {

@@ -68,6 +68,28 @@ fn headers(stream: &Stream) -> Vec<(BurstKind, Vec<(u16, u8)>)> {
 }
 
 #[test]
+fn parameter_sets_that_change_are_told_and_repeated() {
+    let (hub, _) = hub();
+    let mut p = hub.publish(&name(), description()).unwrap();
+    let (sps, pps) = (&[0x67, 0x4d, 0x40, 0x1e, 0xda][..], &[0x68, 0xce, 0x3c, 0x80][..]);
+    for (n, payload) in (0u16..).zip([sps, pps, IDR, SLICE, IDR]) {
+        let time = u32::from(n.saturating_sub(2)) * 3000;
+        p.write_packet(TrackId(0), &packet(n, time, n >= 2, payload))
+            .unwrap();
+    }
+    let told = p.stream().description();
+    let sets = rtp::parameter_set_payloads(&told.tracks[0]);
+    assert_eq!(sets, [sps, pps]);
+    assert_eq!(told.tracks[0].fmtp_param("profile-level-id"), Some("4D401E"));
+    let last = headers(p.stream()).pop().unwrap().1;
+    let kinds: Vec<u8> = last.iter().map(|p| p.1).collect();
+    assert_eq!(kinds, [0x67, 0x68, 0x65], "sets before the keyframe without any");
+    let ring = p.stream().ring();
+    let repeated = ring.since(0).last().unwrap().iter().next().unwrap().to_vec();
+    assert_eq!(repeated[12..], *sps);
+}
+
+#[test]
 fn packets_that_no_datagram_can_take_are_cut_anew_from_the_first_on() {
     let clock = ManualClock::new(UNIX_EPOCH);
     let metrics = Metrics::new();

@@ -27,6 +27,7 @@ use crate::proto::rtp::MAX_UNIT;
 use crate::proto::rtp::Packetizer;
 use crate::proto::rtp::Repacketizer;
 use crate::proto::rtp::carries_parameter_sets;
+use crate::proto::rtp::learn_parameter_sets;
 use crate::proto::rtp::parameter_set_payloads;
 use crate::proto::rtp::starts_keyframe;
 
@@ -93,6 +94,7 @@ pub fn packets(codec: Codec, data: &[u8], mut each: impl FnMut(&AccessUnit)) {
     let mut packetizer =
         Packetizer::new(&track, 7, 65_530, MAX_PAYLOAD).expect("there is one for each of these");
     let mut repacketizer = Repacketizer::new(&track, MAX_PAYLOAD).expect("there is one for each of these");
+    let mut learned = track.clone();
     let (mut sequence, mut timestamp) = (65_500u16, u32::MAX - 90_000);
     let mut rest = data;
     while let [flags, length, behind @ ..] = rest {
@@ -105,6 +107,11 @@ pub fn packets(codec: Codec, data: &[u8], mut each: impl FnMut(&AccessUnit)) {
         timestamp = timestamp.wrapping_add(u32::from(flags >> 3 & 7) * 1500);
         starts_keyframe(codec, payload);
         carries_parameter_sets(codec, payload);
+        learn_parameter_sets(&mut learned, payload);
+        assert!(
+            !learn_parameter_sets(&mut learned, payload),
+            "what was learned is known"
+        );
         let packet = packet(flags >> 7 == 1, sequence, timestamp, payload);
         // What is wrong with a packet is the publisher's affair.
         let _ = depacketizer.push(&packet);

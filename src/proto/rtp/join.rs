@@ -132,7 +132,7 @@ fn vp9_starts(payload: &[u8]) -> bool {
 }
 
 /// The NAL units of an aggregation packet, without its own header.
-fn aggregated(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn aggregated(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = data;
     std::iter::from_fn(move || {
         let (nal, after) = next_aggregated(rest)?;

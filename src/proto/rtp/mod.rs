@@ -18,6 +18,7 @@ mod h265;
 mod header;
 mod join;
 mod jpeg;
+mod learned;
 mod mpa;
 mod mpeg2;
 mod mpeg4;
@@ -47,6 +48,7 @@ pub use header::RtpError;
 pub use join::carries_parameter_sets;
 pub use join::parameter_set_payloads;
 pub use join::starts_keyframe;
+pub use learned::learn_parameter_sets;
 pub use packetizer::Packetizer;
 pub use repacketizer::Repacketizer;
 
