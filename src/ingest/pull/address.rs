@@ -279,6 +279,8 @@ fn mask_segment(segment: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn pull(text: &str) -> Result<Pull, AddressError> {
@@ -391,5 +393,29 @@ mod tests {
         assert!(!own.options.on_demand);
         assert!(cam.moved_to("file:/etc/passwd").is_none());
         assert!(cam.moved_to("http://cam/").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_address_or_refused(text in "[ -~é]{0,60}") {
+            for scheme in [Scheme::Rtsp, Scheme::Udp, Scheme::File] {
+                if let Ok(found) = Pull::parse(scheme, &text) {
+                    found.label();
+                    found.with_credentials();
+                }
+            }
+        }
+
+        #[test]
+        fn a_password_of_any_characters_is_found_escaped_and_never_shown(password in "[!-~é ]{6,20}") {
+            let escaped = utf8_percent_encode(&password, NON_ALPHANUMERIC);
+            let cam = pull(&format!("rtsp://Q:{escaped}@h:554/1?channel=1")).unwrap();
+            prop_assert_eq!(&cam.credentials.as_ref().unwrap().password, &password);
+            let shown = format!("{} {:?} {cam:?}", cam.label(), cam.options);
+            prop_assert!(!shown.contains(&password) && !shown.contains(&escaped.to_string()));
+            let again = cam.with_credentials();
+            let back = pull(&again).unwrap();
+            prop_assert_eq!(back, cam);
+        }
     }
 }

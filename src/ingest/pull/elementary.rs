@@ -233,6 +233,8 @@ fn adts_config(data: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn stream(kind: MediaKind, codec: Codec, sample_rate: u32, extradata: &[u8]) -> Elementary {
@@ -328,5 +330,19 @@ mod tests {
         assert_eq!((mp3.payload_type, mp3.rate), (14, Rate::VIDEO));
         let subtitles = stream(MediaKind::Application, Codec::Other, 0, &[]);
         assert_eq!(track(&subtitles, TrackId(0), None), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_container_is_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..80), unit in prop::collection::vec(any::<u8>(), 0..40)) {
+            for codec in [Codec::H264, Codec::H265, Codec::Aac, Codec::Mpeg4Visual, Codec::Pcmu] {
+                for extradata in [&bytes[..], &[]] {
+                    let odd = stream(MediaKind::Video, codec, 8_000, extradata);
+                    if let Some((_, shape)) = track(&odd, TrackId(0), Some(&unit)) {
+                        shape.unit(&unit);
+                    }
+                }
+            }
+        }
     }
 }

@@ -199,6 +199,8 @@ fn ticks(duration: Duration, rate: Rate) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::proto::sdp;
 
@@ -366,5 +368,62 @@ mod tests {
         assert_eq!(s.unit_time(VIDEO, 0, t + ms(1_000)), Some(90_500));
         assert_eq!(s.unit_time(VIDEO, 3_600, t + ms(1_000)), Some(94_100));
         assert_eq!(s.unit_time(TrackId(7), 0, t), None);
+    }
+
+    /// What a source does next.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// A packet, so many numbers and ticks after the last, so many milliseconds later.
+        Packet { sequence: u16, ticks: u32, ms: u64 },
+        /// A new opening that begins anywhere.
+        Restart { sequence: u16, ticks: u32, ms: u64 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let packet = (1..3_u16, 0..9_000_u32, 0..100_u64);
+        let restart = (any::<u16>(), any::<u32>(), 0..600_000_u64);
+        prop_oneof![
+            8 => packet.prop_map(|(sequence, ticks, ms)| Step::Packet { sequence, ticks, ms }),
+            1 => restart.prop_map(|(sequence, ticks, ms)| Step::Restart { sequence, ticks, ms }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_source_begins_with_its_readers_see_small_steps(steps in prop::collection::vec(step(), 1..200)) {
+            let (mut s, mut now) = (splice(), Instant::now());
+            let (mut sequence, mut time) = (7_u16, 11_u32);
+            let mut last = pass(&mut s, sequence, time, now);
+            for step in steps {
+                let (numbers, steps) = match step {
+                    Step::Packet { sequence: n, ticks, ms } => {
+                        (sequence, time) = (sequence.wrapping_add(n), time.wrapping_add(ticks));
+                        now += Duration::from_millis(ms);
+                        (n, ticks)
+                    }
+                    Step::Restart { sequence: n, ticks, ms } => {
+                        s.restart();
+                        (sequence, time) = (n, ticks);
+                        now += Duration::from_millis(ms);
+                        (1, u32::try_from(ms * 90).unwrap().max(1))
+                    }
+                };
+                let out = pass(&mut s, sequence, time, now);
+                prop_assert_eq!(out.0.wrapping_sub(last.0), numbers, "{:?}", step);
+                prop_assert_eq!(out.1.wrapping_sub(last.1), steps, "{:?}", step);
+                last = out;
+            }
+        }
+
+        #[test]
+        fn no_packet_and_no_report_is_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..40), ntp: u64, rtp: u32) {
+            let (mut s, now) = (splice(), Instant::now());
+            let mut packet = bytes.clone();
+            s.packet(VIDEO, &mut packet, now);
+            s.report(VIDEO, NtpTime(ntp), rtp, NtpTime(!ntp));
+            s.restart();
+            s.packet(AUDIO, &mut packet, now);
+            prop_assert_eq!(packet.len(), bytes.len());
+        }
     }
 }
