@@ -23,6 +23,7 @@ mod rtsp; // a small RTSP reader that chooses its source address
 
 // The tests.
 mod camera; // V4L2 and UVC cameras in a virtual machine
+mod chain; // a relay that pulls from a relay
 mod codecs; // every codec that ffmpeg puts into RTP
 mod containers; // files, downloads, RTMP, SRT, MPEG-TS as sources
 mod devices; // makes of cameras and their quirks

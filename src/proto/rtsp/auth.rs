@@ -145,7 +145,12 @@ impl Users {
 
     /// RFC 2617 section 3.2.2 and RFC 7616 section 3.4.
     fn check_digest(&self, given: &DigestParams<'_>, claim: &Claim<'_>, nonce: &str) -> Verdict {
-        let expected = match given.algorithm.to_ascii_uppercase().as_str() {
+        // Without `qop` in the challenge, retina answers to its SHA-256 and does not say so: the length does.
+        let algorithm = match given.algorithm {
+            "" if given.response.len() == 64 => "SHA-256",
+            named => named,
+        };
+        let expected = match algorithm.to_ascii_uppercase().as_str() {
             "" | "MD5" => self.digest_matches::<Md5>(|user| &user.ha1_md5, given, claim.method),
             "SHA-256" => self.digest_matches::<Sha256>(|user| &user.ha1_sha256, given, claim.method),
             _ => return Verdict::Missing,
@@ -377,6 +382,12 @@ mod tests {
         assert_eq!(check("rtsp://h/other", "SETUP", Some(&md5)), Verdict::Wrong);
         let sha256 = digest::<Sha256>("won:der", NONCE, "SETUP", url, ", algorithm=\"sha-256\"");
         assert_eq!(check(url, "SETUP", Some(&sha256)), Verdict::Good);
+        let unnamed = digest::<Sha256>("won:der", NONCE, "SETUP", url, "");
+        assert_eq!(
+            check(url, "SETUP", Some(&unnamed)),
+            Verdict::Good,
+            "as retina answers"
+        );
         let wrong = digest::<Md5>("wonder", NONCE, "SETUP", url, ", algorithm=MD5");
         assert_eq!(check(url, "SETUP", Some(&wrong)), Verdict::Wrong);
         let unknown = digest::<Md5>("won:der", NONCE, "SETUP", url, ", algorithm=MD5-sess");
