@@ -230,6 +230,18 @@ fn a_source_on_demand_is_opened_for_readers_and_left_after_them() {
 }
 
 #[test]
+fn a_still_picture_is_demand_too() {
+    let device = Device::start("ubiquiti");
+    let source = format!("cam={}#on_demand", device.source());
+    let relay = Relay::start(Options::sources(&[&source]));
+    relay.wait_for_state("cam", "waiting");
+    let answer = http::get(relay.addr("http"), "/live/cam/snapshot.jpg");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(device.plays(), 1);
+    relay.stop();
+}
+
+#[test]
 fn a_camera_that_comes_back_as_another_ends_its_readers_streams() {
     let mut device = Device::start("gw-security");
     let at = device.addr();
