@@ -81,7 +81,7 @@ fn section(header: &str) -> &'static str {
 }
 
 /// Name of the golden file, and a file with mistakes.
-const MISTAKES: [(&str, &str); 24] = [
+const MISTAKES: [(&str, &str); 26] = [
     ("not_toml", "[rtsp\nlisten = 1\n"),
     ("unknown_table", "[rtps]\nlisten = \"127.0.0.1:1\"\n"),
     (
@@ -100,6 +100,14 @@ const MISTAKES: [(&str, &str); 24] = [
     (
         "port_clash_any",
         "[rtsp]\nlisten = \"0.0.0.0:80\"\n[http]\nlisten = \"127.0.0.1:80\"\n",
+    ),
+    (
+        "port_clash_rtsps",
+        "[rtsps]\nlisten = [\"127.0.0.1:8322\", \"127.0.0.1:8554\"]\n",
+    ),
+    (
+        "tls_half",
+        "[rtsps]\nlisten = \"[::1]\"\n[tls]\ncertificate = \"cert.pem\"\n",
     ),
     ("udp_ports_odd", "[rtsp]\nudp_ports = [8001, 8002]\n"),
     ("udp_ports_apart", "[rtsp]\nudp_ports = [8000, 8002]\n"),

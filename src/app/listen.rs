@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::app::AppError;
 use crate::base::tasks::Tasks;
+use crate::base::tls::Identity;
 use crate::config::Config;
 use crate::egress::rtsp;
 use crate::proto::rtsp::auth::Users;
@@ -18,6 +19,7 @@ use crate::web;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bound {
     pub(super) rtsp: Vec<SocketAddr>,
+    pub(super) rtsps: Vec<SocketAddr>,
     pub(super) http: Vec<SocketAddr>,
     /// RTP sockets; RTCP is one port higher.
     pub(super) rtp: Vec<SocketAddr>,
@@ -43,7 +45,11 @@ pub(super) struct Listeners {
 ///
 /// # Errors
 /// When an address is taken or not ours: it and the key to change are in the text.
-pub(super) async fn bind(config: &Config, users: Option<&Arc<Users>>) -> Result<Listeners, AppError> {
+pub(super) async fn bind(
+    config: &Config,
+    users: Option<&Arc<Users>>,
+    identity: Option<&Identity>,
+) -> Result<Listeners, AppError> {
     let users_at = |at: &SocketAddr| users.filter(|_| config.auth.required.at(at)).cloned();
     let mut all = Listeners {
         rtsp: Vec::new(),
@@ -62,6 +68,16 @@ pub(super) async fn bind(config: &Config, users: Option<&Arc<Users>>) -> Result<
             .push(listener.local_addr().map_err(ListenError::Unknown)?);
         all.bound.rtp.extend(listener.udp_addr());
         all.rtsp.push(listener);
+    }
+    for at in &config.rtsps.listen {
+        let Some(identity) = identity else { break };
+        // For SRTP; the configured pair belongs to RTSP without TLS.
+        let ports = config.rtsp.udp_ports.map(|_| (0, 0));
+        let listener = rtsp::Listener::bind(*at, ports, users_at(at)).await?;
+        all.bound
+            .rtsps
+            .push(listener.local_addr().map_err(ListenError::Unknown)?);
+        all.rtsp.push(listener.encrypted(identity.acceptor()));
     }
     for at in &config.http.listen {
         let listener = TcpListener::bind(at)
@@ -92,7 +108,12 @@ impl Listeners {
 impl Bound {
     /// One line per socket on stdout, for scripts: `listening NAME ADDR`.
     pub(super) fn announce(&self) {
-        let named = [("rtsp", &self.rtsp), ("rtp", &self.rtp), ("http", &self.http)];
+        let named = [
+            ("rtsp", &self.rtsp),
+            ("rtp", &self.rtp),
+            ("rtsps", &self.rtsps),
+            ("http", &self.http),
+        ];
         let mut out = io::stdout().lock();
         for (name, addr) in named
             .iter()

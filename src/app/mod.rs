@@ -21,10 +21,14 @@ use crate::analytics::Store;
 use crate::base::clock::SharedClock;
 use crate::base::clock::SystemClock;
 use crate::base::tasks::Tasks;
+use crate::base::tls;
+use crate::base::tls::Identity;
+use crate::base::tls::TlsError;
 use crate::cli;
 use crate::cli::welcome::Hint;
 use crate::cli::welcome::Welcome;
 use crate::cli::welcome::lan_addresses;
+use crate::config;
 use crate::config::Config;
 use crate::config::credentials::Credentials;
 use crate::config::credentials::CredentialsError;
@@ -72,6 +76,8 @@ pub enum AppError {
     Store(#[from] analytics::StoreError),
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("time zone `{0}` is unknown to this system")]
     TimeZone(String),
     #[error("signals cannot be received")]
@@ -103,7 +109,8 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         .as_ref()
         .map(|c| Arc::new(Users::new(REALM, c.users.clone())));
 
-    let listeners = listen::bind(&start.config, users.as_ref()).await?;
+    let identity = identity(&start)?;
+    let listeners = listen::bind(&start.config, users.as_ref(), identity.as_ref()).await?;
     let bound = listeners.bound();
     bound.announce();
 
@@ -156,7 +163,8 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         credentials.keep(&start.data_dir)?;
     }
     listeners.serve(&groups.serving, rtsp, web);
-    welcome(&start, &bound, fallback);
+    let fingerprint = identity.as_ref().map(Identity::fingerprint);
+    welcome(&start, &bound, fallback, fingerprint.as_deref());
 
     loop {
         match signals.next().await {
@@ -164,6 +172,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
             Signal::Reload => match (start.reload)() {
                 Ok(config) => {
                     sources.apply(&config);
+                    reload(identity.as_ref());
                     tracing::info!(
                         "The configuration was read again: paths follow it, the rest at the next start."
                     );
@@ -180,12 +189,14 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     clippy::print_stderr,
     reason = "this is for the person at the terminal; a log may be filtered"
 )]
-fn welcome(start: &Start, bound: &Bound, fallback: bool) {
+fn welcome(start: &Start, bound: &Bound, fallback: bool, fingerprint: Option<&str>) {
     let lan = lan_addresses();
     let paths: Vec<String> = start.config.paths.iter().map(|p| p.name.clone()).collect();
     let default = [sources::DEFAULT_PATH.to_owned()];
     let text = cli::welcome::text(&Welcome {
         rtsp: &bound.rtsp,
+        rtsps: &bound.rtsps,
+        fingerprint,
         http: &bound.http,
         lan: &lan,
         paths: if paths.is_empty() { &default } else { &paths },
@@ -210,6 +221,35 @@ async fn drain(groups: Groups, mut signals: Signals) -> Result<(), AppError> {
     tokio::select! {
         all = in_order => if all { Ok(()) } else { Err(AppError::LeftBehind) },
         () = signals.ended() => Err(AppError::LeftBehind),
+    }
+}
+
+/// What TLS listeners show, if there are any.
+fn identity(start: &Start) -> Result<Option<Identity>, TlsError> {
+    if start.config.rtsps.listen.is_empty() {
+        return Ok(None);
+    }
+    let identity = match &start.config.tls.files {
+        Some(config::TlsFiles { certificate, key }) => Identity::load(tls::Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })?,
+        None => {
+            let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into_iter();
+            let lan = lan_addresses().into_iter().map(|a| a.to_string());
+            Identity::kept_in(&start.data_dir, &own.chain(lan).collect::<Vec<_>>())?
+        }
+    };
+    tracing::info!(sha256 = identity.fingerprint(), "TLS has a certificate.");
+    Ok(Some(identity))
+}
+
+/// The certificate may have been renewed.
+fn reload(identity: Option<&Identity>) {
+    match identity.map(Identity::reload) {
+        None => {}
+        Some(Ok(())) => tracing::info!("The certificate was read again."),
+        Some(Err(error)) => tracing::error!(%error, "The certificate stays as it was."),
     }
 }
 

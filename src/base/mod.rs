@@ -6,3 +6,4 @@ pub mod clock;
 pub mod peer;
 pub mod tasks;
 pub mod time;
+pub mod tls;

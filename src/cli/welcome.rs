@@ -19,6 +19,10 @@ use crate::config::credentials::NewPassword;
 pub struct Welcome<'a> {
     /// Where RTSP listens, as bound.
     pub rtsp: &'a [SocketAddr],
+    /// Where RTSP in TLS listens, as bound.
+    pub rtsps: &'a [SocketAddr],
+    /// SHA-256 of the certificate shown there.
+    pub fingerprint: Option<&'a str>,
     /// Where HTTP listens, as bound.
     pub http: &'a [SocketAddr],
     /// This machine's addresses as others see it, the likeliest first (see [`lan_addresses`]).
@@ -66,6 +70,11 @@ pub fn text(w: &Welcome<'_>) -> String {
             let _ = writeln!(out, "  VLC, ffplay, recorders   {url}{path}");
         }
     }
+    for url in &urls(w, "rtsps", w.rtsps) {
+        for path in w.paths {
+            let _ = writeln!(out, "  Encrypted                {url}{path}");
+        }
+    }
     for url in &http {
         let _ = writeln!(out, "  Browser                  {url}");
     }
@@ -74,6 +83,9 @@ pub fn text(w: &Welcome<'_>) -> String {
             out,
             "  Publish (any new path)   ffmpeg -re -i clip.mp4 -c copy -f rtsp {url}mystream"
         );
+    }
+    if let Some(fingerprint) = w.fingerprint {
+        let _ = writeln!(out, "\n  Certificate, SHA-256     {fingerprint}");
     }
     out.push('\n');
     out.push_str(&access(w));
@@ -85,7 +97,11 @@ pub fn text(w: &Welcome<'_>) -> String {
 
 /// Whether another machine could open one of the addresses.
 fn reachable(w: &Welcome<'_>) -> bool {
-    w.rtsp.iter().chain(w.http).any(|a| !a.ip().is_loopback())
+    w.rtsp
+        .iter()
+        .chain(w.rtsps)
+        .chain(w.http)
+        .any(|a| !a.ip().is_loopback())
 }
 
 /// Who gets in, and how.
@@ -114,6 +130,7 @@ fn access(w: &Welcome<'_>) -> String {
         let mut ports: Vec<String> = w
             .rtsp
             .iter()
+            .chain(w.rtsps)
             .chain(w.http)
             .map(|a| a.port().to_string())
             .collect();
@@ -222,6 +239,8 @@ mod tests {
         let lan: Vec<IpAddr> = lan.iter().map(|a| a.parse().unwrap()).collect();
         text(&Welcome {
             rtsp: &addr(rtsp),
+            rtsps: &[],
+            fingerprint: None,
             http: &addr(http),
             lan: &lan,
             paths: &["webcam".to_owned()],
@@ -358,6 +377,8 @@ mod tests {
     fn no_camera_says_what_to_do() {
         let w = Welcome {
             rtsp: &addr("127.0.0.1:1"),
+            rtsps: &[],
+            fingerprint: None,
             http: &[],
             lan: &[],
             paths: &["webcam".to_owned()],

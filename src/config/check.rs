@@ -15,6 +15,9 @@ use crate::config::Privacy;
 use crate::config::Publish;
 use crate::config::Required;
 use crate::config::Rtsp;
+use crate::config::Rtsps;
+use crate::config::Tls;
+use crate::config::TlsFiles;
 use crate::config::credentials::User;
 use crate::config::credentials::user;
 use crate::config::error::ConfigErrors;
@@ -22,9 +25,11 @@ use crate::config::file::AuthFile;
 use crate::config::file::File;
 use crate::config::file::HttpFile;
 use crate::config::file::HubFile;
+use crate::config::file::OneOrMore;
 use crate::config::file::PathFile;
 use crate::config::file::PrivacyFile;
 use crate::config::file::RtspFile;
+use crate::config::file::TlsFile;
 use crate::config::file::UserFile;
 use crate::config::values::Checker;
 use crate::config::values::each;
@@ -39,6 +44,10 @@ pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, Con
     };
     let config = Config {
         rtsp: c.rtsp(&shapes.rtsp),
+        rtsps: Rtsps {
+            listen: c.addresses(&shapes.rtsps.listen, 8322, Vec::new()),
+        },
+        tls: c.tls(&shapes.tls),
         http: c.http(&shapes.http),
         hub: c.hub(&shapes.hub),
         publish: Publish {
@@ -49,7 +58,11 @@ pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, Con
         privacy: c.privacy(&shapes.privacy),
         data_dir: c.directory(&shapes.data.dir),
     };
-    c.port_clashes(&shapes.rtsp, &shapes.http);
+    c.port_clashes(&[
+        (&shapes.rtsp.listen, Rtsp::default().listen),
+        (&shapes.rtsps.listen, Vec::new()),
+        (&shapes.http.listen, Http::default().listen),
+    ]);
     if c.errors.is_empty() {
         Ok(config)
     } else {
@@ -77,6 +90,32 @@ impl Checker<'_> {
                 d.max_connections,
             ),
         }
+    }
+
+    fn tls(&mut self, f: &TlsFile) -> Tls {
+        let files = match (&f.certificate, &f.key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => {
+                for (name, text) in [("certificate", certificate), ("key", key)] {
+                    if text.get_ref().trim().is_empty() {
+                        let message = format!("{name} is empty, expected a file in PEM");
+                        self.wrong(&text.span(), &message);
+                    }
+                }
+                Some(TlsFiles {
+                    certificate: certificate.get_ref().into(),
+                    key: key.get_ref().into(),
+                })
+            }
+            (Some(one), None) | (None, Some(one)) => {
+                self.wrong(
+                    &one.span(),
+                    "a certificate and its key belong together, expected both, certificate and key, or neither",
+                );
+                None
+            }
+        };
+        Tls { files }
     }
 
     fn http(&mut self, f: &HttpFile) -> Http {
@@ -250,13 +289,12 @@ impl Checker<'_> {
     }
 
     /// Two listeners at one port: the second would not start, and the system's message would not say why.
-    fn port_clashes(&mut self, rtsp: &RtspFile, http: &HttpFile) {
+    fn port_clashes(&mut self, all: &[(&Option<Spanned<OneOrMore>>, Vec<SocketAddr>)]) {
         let mut taken: Vec<SocketAddr> = Vec::new();
-        let defaults = [&Rtsp::default().listen, &Http::default().listen].map(Clone::clone);
         let mut listeners = Vec::new();
-        for (raw, default) in [&rtsp.listen, &http.listen].into_iter().zip(defaults) {
+        for (raw, default) in all {
             match raw {
-                None => listeners.extend(default.into_iter().map(|a| (a, 0..0))),
+                None => listeners.extend(default.iter().map(|a| (*a, 0..0))),
                 Some(raw) => {
                     listeners.extend(each(raw).filter_map(|(text, span)| Some((text.parse().ok()?, span))));
                 }

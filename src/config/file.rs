@@ -24,6 +24,8 @@ pub(super) type Number = Option<Spanned<i64>>;
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct File {
     pub(super) rtsp: RtspFile,
+    pub(super) rtsps: RtspsFile,
+    pub(super) tls: TlsFile,
     pub(super) http: HttpFile,
     pub(super) hub: HubFile,
     pub(super) publish: PublishFile,
@@ -42,6 +44,21 @@ pub(super) struct RtspFile {
     pub(super) session_timeout: Text,
     pub(super) write_timeout: Text,
     pub(super) max_connections: Number,
+}
+
+/// `[rtsps]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RtspsFile {
+    pub(super) listen: Option<Spanned<OneOrMore>>,
+}
+
+/// `[tls]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct TlsFile {
+    pub(super) certificate: Text,
+    pub(super) key: Text,
 }
 
 /// `[http]`

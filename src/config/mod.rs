@@ -32,6 +32,8 @@ pub use error::mask;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     pub rtsp: Rtsp,
+    pub rtsps: Rtsps,
+    pub tls: Tls,
     pub http: Http,
     pub hub: Hub,
     pub publish: Publish,
@@ -69,6 +71,27 @@ impl Default for Rtsp {
             max_connections: 10_000,
         }
     }
+}
+
+/// RTSP in TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rtsps {
+    /// Where it listens; port 0 means that the system chooses. Empty means off.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// What TLS listeners show of themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate with its chain, and its key. `None`: one is made and kept in the data directory.
+    pub files: Option<TlsFiles>,
+}
+
+/// Two files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// The HTTP server.
@@ -184,20 +207,29 @@ impl Config {
     /// IPv6 is left to the configuration: there is no NAT in front of it, so "every interface" would often
     /// mean the whole internet.
     pub fn open_to_lan(&mut self) {
-        for addr in self.rtsp.listen.iter_mut().chain(&mut self.http.listen) {
+        let listeners = [
+            &mut self.rtsp.listen,
+            &mut self.rtsps.listen,
+            &mut self.http.listen,
+        ];
+        for addr in listeners.into_iter().flatten() {
             if addr.ip().is_loopback() {
                 addr.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             }
         }
         // 127.0.0.1 and [::1] at one port became the same listener.
         dedup(&mut self.rtsp.listen);
+        dedup(&mut self.rtsps.listen);
         dedup(&mut self.http.listen);
     }
 
     /// Whether some listener asks for credentials.
     pub fn needs_credentials(&self) -> bool {
-        let mut listeners = self.rtsp.listen.iter().chain(&self.http.listen);
-        listeners.any(|addr| self.auth.required.at(addr))
+        let listeners = [&self.rtsp.listen, &self.rtsps.listen, &self.http.listen];
+        listeners
+            .into_iter()
+            .flatten()
+            .any(|addr| self.auth.required.at(addr))
     }
 }
 
@@ -229,6 +261,10 @@ pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
     // A relative directory in a file means: beside the file, wherever the program was started.
     if let (Some(dir), Some(base)) = (&config.data_dir, file.parent()) {
         config.data_dir = Some(base.join(dir));
+    }
+    if let (Some(files), Some(base)) = (&mut config.tls.files, file.parent()) {
+        files.certificate = base.join(&files.certificate);
+        files.key = base.join(&files.key);
     }
     Ok(config)
 }
@@ -304,10 +340,15 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_data_directory_is_beside_its_file() {
+    fn relative_files_and_directories_are_beside_the_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("louver.toml");
-        fs::write(&file, "[data]\ndir = \"kept\"").unwrap();
-        assert_eq!(load(&file).unwrap().data_dir, Some(dir.path().join("kept")));
+        let text = "[data]\ndir = \"kept\"\n[tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\"";
+        fs::write(&file, text).unwrap();
+        let config = load(&file).unwrap();
+        assert_eq!(config.data_dir, Some(dir.path().join("kept")));
+        let files = config.tls.files.unwrap();
+        assert_eq!(files.certificate, dir.path().join("c.pem"));
+        assert_eq!(files.key, PathBuf::from("/k.pem"));
     }
 }

@@ -11,15 +11,18 @@ use crate::config;
 use crate::ingest::Source;
 use crate::logs::redact;
 use crate::media::Codec;
+use crate::proto::mikey;
 use crate::proto::rtp::fuzz;
 use crate::proto::rtp::rtcp;
+use crate::proto::rtp::srtp;
+use crate::proto::rtsp::http;
 use crate::proto::sdp;
 
 /// What a fuzzer calls with bytes of its own making.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 30] = [
+pub const TARGETS: [(&str, Target); 33] = [
     ("rtsp_conn", rtsp::conn),
     ("rtsp_interleaved", rtsp::interleaved),
     ("rtsp_url", rtsp::url),
@@ -50,6 +53,9 @@ pub const TARGETS: [(&str, Target); 30] = [
     ("config", config),
     ("source", source),
     ("log_line", log_line),
+    ("tunnel", tunnel),
+    ("mikey", mikey::fuzz),
+    ("srtp", srtp),
 ];
 
 /// What is read can be written, and reads the same from then on.
@@ -100,6 +106,42 @@ pub fn log_line(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (line, hits) = redact::line(&text);
     assert_eq!(hits == 0, line == text, "{hits} hits");
+}
+
+/// What a tunnel's bytes mean does not depend on where TCP cut them. The first byte says where we cut.
+pub fn tunnel(data: &[u8]) {
+    let Some((cut, data)) = data.split_first() else {
+        return;
+    };
+    let (first, second) = data.split_at(data.len().min((*cut).into()));
+    let (mut whole, mut parts) = (Vec::new(), Vec::new());
+    let one = http::Base64Stream::default().decode(data, &mut whole);
+    let mut stream = http::Base64Stream::default();
+    let two = stream
+        .decode(first, &mut parts)
+        .and_then(|()| stream.decode(second, &mut parts));
+    assert_eq!((one, whole), (two, parts));
+    assert!(
+        !matches!(http::head(first), Ok(Some(_))) || matches!(http::head(data), Ok(Some(_))),
+        "a head that is there stays there"
+    );
+}
+
+/// What was not sealed with the key is not opened, and what was is the same again.
+pub fn srtp(data: &[u8]) {
+    let key = srtp::MasterKey::new(srtp::Suite::Tag80, &[7; srtp::KEY_LEN]).expect("the right length");
+    let (mut sender, mut receiver) = (srtp::Sender::new(&key), srtp::Receiver::new(&key, 0));
+    assert!(receiver.rtp(&mut data.to_vec()).is_err() && receiver.rtcp(&mut data.to_vec()).is_err());
+    let mut sealed = Vec::new();
+    if sender.rtp(data, &mut sealed).is_ok() {
+        receiver.rtp(&mut sealed).expect("it was just sealed");
+        assert_eq!(sealed, data);
+    }
+    sealed.clear();
+    if sender.rtcp(data, &mut sealed).is_ok() {
+        receiver.rtcp(&mut sealed).expect("it was just sealed");
+        assert_eq!(sealed, data);
+    }
 }
 
 #[cfg(test)]

@@ -147,6 +147,14 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             "peer 192.0.2.77:5000 and [2001:db8::1] at rtsp://me:secret@h/p?token=abc took 3 ms",
             "authorization: Basic dTpw user_agent=x \x1b[2mAuthorization: Bearer abc.def\x1b[0m",
         ],
+        "tunnel" => &[
+            "\x09T1BUSU9OUyAqIFJUU1AvMS4wDQoNCg==\r\nQUI= QQ==QUJD",
+            "\x20GET /cam HTTP/1.0\r\nx-sessioncookie: 4db3f6e1\r\nAccept: application/x-rtsp-tunnelled\r\n\r\n",
+        ],
+        "srtp" => &[
+            "\u{1}`\0\x01\0\0\0\x09\x01\x02\x03\x04payload",
+            "\u{1}\x51\0\x01\0\0\0\x09report",
+        ],
         _ => &[],
     };
     let mut seeds: Vec<Vec<u8>> = texts.iter().map(|t| t.as_bytes().to_vec()).collect();
@@ -165,6 +173,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         ]),
         "bitstreams" => seeds.extend(UNITS.iter().map(|(_, _, unit)| unit.to_vec())),
         "jpeg" => seeds.push(small_jpeg()),
+        "mikey" => seeds.push(mikey_seed()),
+        "srtp" => {
+            let header = [0x91, 96, 0, 1, 0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8];
+            seeds.push([&header[..], &[0xbe, 0xde, 0, 1, 9, 9, 9, 9], &[7; 40]].concat());
+        }
         _ if target.starts_with("rtp_") => seeds.extend(media_seeds(target)),
         _ => {}
     }
@@ -255,6 +268,13 @@ fn media_seeds(target: &str) -> [Vec<u8>; 2] {
         }
     }
     [[&[1, 0, 200][..], &unit].concat(), cut]
+}
+
+fn mikey_seed() -> Vec<u8> {
+    let key = srtp::MasterKey::new(srtp::Suite::Tag80, &[7; srtp::KEY_LEN]).unwrap();
+    let message = mikey::Message { key, roll_over: 1 };
+    let text = message.to_base64(&[1, 2], &[3; 20], 1 << 40);
+    base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap()
 }
 
 /// 16x16 pixels, as a webcam sends them: no Huffman tables.

@@ -11,6 +11,7 @@ pub mod h264;
 pub mod h265;
 pub mod jpeg;
 mod jpeg_tables;
+pub mod mikey;
 pub mod mpa;
 pub mod mpeg2;
 pub mod mpeg4;

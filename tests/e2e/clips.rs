@@ -157,7 +157,11 @@ pub fn assert_rising(source: &[String], got: &[String], at_least: usize, what: &
     let mut last = None;
     for (n, md5) in got.iter().enumerate() {
         let at = source.iter().position(|s| s == md5);
-        assert!(at.is_some(), "{what}: unit {n} of {} is not in the source", got.len());
+        assert!(
+            at.is_some(),
+            "{what}: unit {n} of {} is not in the source",
+            got.len()
+        );
         assert!(at > last, "{what}: unit {n} is {at:?} after {last:?}");
         last = at;
     }

@@ -13,6 +13,7 @@
 )]
 
 // The harness.
+mod bridge; // TCP into WebSocket
 mod canary; // what must never be found anywhere
 mod clips; // files with identifiable pictures
 mod device; // cameras that say what a file of tests/devices says
@@ -32,6 +33,7 @@ mod privacy; // a viewer made of canaries
 mod publish_read; // the matrix of publishers and readers
 mod pull; // sources that come and go
 mod raw; // what no installed program can publish
+mod secure; // TLS, tunnels in HTTP and WebSocket
 mod seeds; // the commands people asked with
 mod shutdown; // signals, taken ports, power cuts
 mod stats; // a scripted audience

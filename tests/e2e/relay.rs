@@ -78,6 +78,11 @@ impl Options {
         self.authorization = Some(basic(user, password));
         self
     }
+    /// With a listener for RTSP in TLS.
+    pub fn rtsps(mut self) -> Self {
+        self.listeners = vec!["rtsp", "rtsps", "http"];
+        self.config("[rtsps]\nlisten = \"127.0.0.1:0\"")
+    }
     pub fn log(mut self, filter: &str) -> Self {
         filter.clone_into(&mut self.log);
         self
@@ -175,6 +180,10 @@ impl Relay {
     /// `rtsp://localhost:PORT/PATH`.
     pub fn rtsp(&self, path: &str) -> String {
         format!("rtsp://localhost:{}/{path}", self.addr("rtsp").port())
+    }
+    /// `rtsps://localhost:PORT/PATH`.
+    pub fn rtsps(&self, path: &str) -> String {
+        format!("rtsps://localhost:{}/{path}", self.addr("rtsps").port())
     }
     /// `http://localhost:PORT/PATH`.
     pub fn http(&self, path: &str) -> String {

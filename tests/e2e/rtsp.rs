@@ -228,6 +228,7 @@ impl Viewer {
                     udp.push((rtp, rtcp));
                     format!("RTP/AVP;unicast;client_port={port}-{}", port + 1)
                 }
+                Transport::Http | Transport::Https => unimplemented!("this reader has no tunnel"),
             };
             conn.ok("SETUP", &format!("{base}{control}"), &[("Transport", &transport)]);
         }

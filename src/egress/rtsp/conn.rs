@@ -15,8 +15,6 @@ use std::time::Instant;
 
 use tokio::io::AsyncRead;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -24,9 +22,13 @@ use crate::base::peer::PeerAddr;
 use crate::egress::rtsp::Context;
 use crate::egress::rtsp::Server;
 use crate::egress::rtsp::few::Few;
+use crate::egress::rtsp::front;
+use crate::egress::rtsp::front::Begun;
+use crate::egress::rtsp::link::Input as LinkInput;
 use crate::egress::rtsp::play::Play;
 use crate::egress::rtsp::play::TrackWay;
 use crate::egress::rtsp::record::Recording;
+use crate::egress::rtsp::seat::Seat;
 use crate::egress::rtsp::tcp::TcpOut;
 use crate::egress::rtsp::tcp::Wrote;
 use crate::egress::rtsp::udp::Route;
@@ -40,6 +42,7 @@ use crate::privacy::RawViewer;
 use crate::proto::rtsp::auth::Users;
 use crate::proto::rtsp::server::Answer;
 use crate::proto::rtsp::server::Ask;
+use crate::proto::rtsp::server::Carrier;
 use crate::proto::rtsp::server::ChosenTransport;
 use crate::proto::rtsp::server::Conn;
 use crate::proto::rtsp::server::Event;
@@ -64,39 +67,50 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
 }
 
-/// A connection that has just been accepted; `None` without unguessable numbers.
+/// A connection on which RTSP begins; `None` without unguessable numbers.
 ///
-/// Boxed, and made before its task: a future keeps its arguments twice, and there are thousands of these.
+/// Boxed: a future keeps its arguments twice, and there are thousands of these.
 pub(super) fn open(
     server: &Arc<Server>,
-    socket: TcpStream,
-    peer: PeerAddr,
+    begun: Begun,
     udp: Option<Arc<UdpPair>>,
     users: Option<Arc<Users>>,
-) -> Option<Box<Driver>> {
+) -> Option<(Box<Driver>, Seat)> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).ok()?;
     let options = Options {
         server_ports: udp.as_ref().map(|u| u.ports()),
         idle: server.context.options.idle,
         users,
+        carrier: match begun.carrier {
+            front::Carrier { tunnelled: true, .. } => Carrier::Tunnel,
+            front::Carrier { encrypted: true, .. } => Carrier::Tls,
+            _ => Carrier::Tcp,
+        },
     };
     let ids = Box::new(|| getrandom::u64().unwrap_or_default());
-    let core = Conn::new(server.context.clock.now(), options, nonce, ids);
-    let (input, output) = socket.into_split();
+    let mut core = Conn::new(server.context.clock.now(), options, nonce, ids);
+    if core
+        .handle(server.context.clock.now(), Input::Bytes(&begun.already))
+        .is_err()
+    {
+        server.context.metrics.lose(Reason::BadInput, 1);
+    }
+    let (input, output) = begun.link.split();
     let attention = Arc::new(Notify::new());
-    Some(Box::new(Driver {
+    let driver = Driver {
         server: Arc::clone(server),
         input,
         out: Arc::new(TcpOut::new(output, Arc::clone(&attention))),
         core,
-        peer,
+        peer: begun.peer,
         udp,
         attention,
         plays: Few::default(),
         records: Few::default(),
         announced: None,
-    }))
+    };
+    Some((Box::new(driver), begun.seat))
 }
 
 /// A publishing session: the stream, and the addresses it comes from by UDP.
@@ -110,7 +124,7 @@ struct Record {
 /// One connection and what it reads or publishes.
 pub(super) struct Driver {
     server: Arc<Server>,
-    input: OwnedReadHalf,
+    input: LinkInput,
     out: Arc<TcpOut>,
     core: Conn,
     peer: PeerAddr,
@@ -428,7 +442,7 @@ impl Driver {
 ///
 /// The socket is polled, not waited on and then tried: a read that does not fill the buffer has emptied the
 /// socket, and polling knows that without another call.
-async fn read(input: &mut OwnedReadHalf, core: &mut Conn, context: &Context) -> io::Result<usize> {
+async fn read(input: &mut LinkInput, core: &mut Conn, context: &Context) -> io::Result<usize> {
     std::future::poll_fn(|cx| {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
@@ -474,6 +488,7 @@ async fn new_play(server: &Server, peer: PeerAddr, setup: &mut SetupRequest) -> 
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        self.out.close();
         for record in self.records.values() {
             self.close_routes(record);
         }

@@ -7,12 +7,17 @@ mod conn;
 mod delivery;
 mod fanout;
 mod few;
+mod front;
+mod link;
 mod play;
 mod record;
+mod seat;
 mod segments;
 mod tcp;
+mod tunnel;
 mod udp;
 mod way;
+mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +26,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::analytics::Recorder;
@@ -35,6 +41,9 @@ use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
 
 use fanout::Fanouts;
+use front::Arrival;
+use seat::Seat;
+use tunnel::Tunnels;
 use udp::UdpPair;
 
 /// Settings of the RTSP server.
@@ -80,6 +89,9 @@ pub struct Listener {
     tcp: TcpListener,
     udp: Option<Arc<UdpPair>>,
     users: Option<Arc<Users>>,
+    /// RTSPS: all that comes here is TLS.
+    tls: Option<TlsAcceptor>,
+    tunnels: Arc<Tunnels>,
 }
 
 impl Listener {
@@ -98,7 +110,15 @@ impl Listener {
             tcp,
             udp: udp.transpose()?.map(Arc::new),
             users,
+            tls: None,
+            tunnels: Tunnels::new(),
         })
+    }
+    /// Makes it a listener for RTSPS.
+    #[must_use]
+    pub fn encrypted(mut self, tls: TlsAcceptor) -> Self {
+        self.tls = Some(tls);
+        self
     }
     /// Where it listens.
     ///
@@ -117,7 +137,7 @@ impl Listener {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error(
-        "cannot listen for RTSP on {0}; another program may use the port, choose another in [rtsp] listen"
+        "cannot listen for RTSP on {0}; another program may use the port, choose another in [rtsp] or [rtsps] listen"
     )]
     Tcp(SocketAddr, #[source] io::Error),
     #[error("cannot use UDP ports {} and {}; choose another pair in [rtsp] udp_ports", .0.0, .0.1)]
@@ -175,17 +195,27 @@ impl Server {
                 continue;
             };
             tcp_options(&socket);
-            let (server, udp, users) = (Arc::clone(&self), listener.udp.clone(), listener.users.clone());
-            let peer = PeerAddr::new(from);
-            let Some(mut conn) = conn::open(&server, socket, peer, udp, users) else {
-                self.context.metrics.lose(Reason::Limit, 1);
-                continue;
+            let arrival = Arrival {
+                socket,
+                peer: PeerAddr::new(from),
+                seat: Seat::new(permit, Arc::clone(&self.context.metrics)),
+                tls: listener.tls.clone(),
+                tunnels: Arc::clone(&listener.tunnels),
             };
+            let (server, udp, users) = (Arc::clone(&self), listener.udp.clone(), listener.users.clone());
+            // Boxed: soon over, and its size would be every connection's.
+            let begun = Box::pin(async move {
+                let begun = arrival.begin(&server).await?;
+                let (conn, seat) = conn::open(&server, begun, udp, users)?;
+                Some((conn, seat))
+            });
             self.tasks.spawn("rtsp-conn", move |stop| async move {
-                server.context.metrics.connections.inc();
+                let begun = tokio::select! {
+                    begun = begun => begun,
+                    () = stop.cancelled() => return,
+                };
+                let Some((mut conn, _seat)) = begun else { return };
                 let _nobody_left_to_tell = conn.run(&stop).await;
-                server.context.metrics.connections.dec();
-                drop((conn, permit));
             });
         }
     }

@@ -229,7 +229,9 @@ impl Play {
     /// takes what we send. While the source is away, readers by UDP are not expected to speak: some report on
     /// what they receive and say nothing else.
     pub(super) fn lives(&self, since: Instant, now: Instant) -> bool {
-        let away = now.checked_sub(AWAY).is_some_and(|at| self.stream.is_silent_since(at));
+        let away = now
+            .checked_sub(AWAY)
+            .is_some_and(|at| self.stream.is_silent_since(at));
         away || self.last_seen().is_some_and(|at| at > since)
     }
     /// The session ended because nothing was heard of its reader: it counts up to the last sign of life.

@@ -5,23 +5,23 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
 
 use bytes::Buf;
 use bytes::Bytes;
-use socket2::SockRef;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
+
+use crate::egress::rtsp::link::Sink;
 
 /// A peer that asks without reading the answers is closed beyond this many bytes.
 const MAX_PENDING: usize = 1 << 20;
-/// Buffers handed to one `writev`.
-const MAX_SLICES: usize = 32;
 
 /// Whether all was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,10 +31,32 @@ pub(super) enum Wrote {
     Full,
 }
 
+/// What the socket has not taken yet.
+#[derive(Default)]
+struct Pending {
+    queue: VecDeque<Bytes>,
+    /// Bytes that went while the connection's task waited for room, until it asks.
+    drained: usize,
+}
+
+impl Pending {
+    /// Forgets what has gone.
+    fn advance(&mut self, mut taken: usize) {
+        while let Some(front) = self.queue.front_mut() {
+            if taken < front.len() {
+                return front.advance(taken);
+            }
+            taken -= front.len();
+            self.queue.pop_front();
+        }
+        self.queue = VecDeque::new(); // its memory is not needed while the socket has room
+    }
+}
+
 /// A socket and what it has not taken yet.
 pub(super) struct TcpOut {
-    socket: OwnedWriteHalf,
-    pending: Mutex<VecDeque<Bytes>>,
+    sink: Sink,
+    pending: Mutex<Pending>,
     /// Copy of "there is something pending", to look at without the lock.
     full: AtomicBool,
     /// Wakes the connection's task, which then waits for the socket to have room.
@@ -42,25 +64,37 @@ pub(super) struct TcpOut {
 }
 
 impl TcpOut {
-    pub(super) fn new(socket: OwnedWriteHalf, attention: Arc<Notify>) -> Self {
+    pub(super) fn new(sink: Sink, attention: Arc<Notify>) -> Self {
         Self {
-            socket,
+            sink,
             pending: Mutex::default(),
             full: AtomicBool::new(false),
             attention,
         }
     }
-    /// Waits until the socket has room.
+    /// Waits until the socket has room. A layer over a socket has some when it took something, and has
+    /// taken it then.
     ///
     /// # Errors
     /// When the connection failed.
     pub(super) async fn writable(&self) -> io::Result<()> {
-        self.socket.writable().await
+        if let Sink::Plain(socket) = &self.sink {
+            return socket.writable().await;
+        }
+        std::future::poll_fn(|cx| {
+            let mut pending = self.pending();
+            let taken = self.sink.drain(cx, pending.queue.iter())?;
+            pending.advance(taken);
+            pending.drained += taken;
+            let stuck = taken == 0 && self.is_held(&pending);
+            if stuck { Poll::Pending } else { Poll::Ready(Ok(())) }
+        })
+        .await
     }
     /// Bytes that wait for room.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.pending().iter().map(Bytes::len).sum()
+        self.pending().queue.iter().map(Bytes::len).sum()
     }
     /// Whether bytes wait for room.
     pub(super) fn is_full(&self) -> bool {
@@ -73,24 +107,20 @@ impl TcpOut {
     /// When the connection failed, or too much is held already.
     pub(super) fn write<'a>(&self, buffers: impl Iterator<Item = &'a Bytes> + Clone) -> io::Result<Wrote> {
         let mut pending = self.pending();
-        let mut taken = match pending.is_empty() {
-            // Straight to the kernel: what tokio knows about the socket is asked when it is full.
-            true => write_now(buffers.clone(), |slices| match slices {
-                [one] => SockRef::from(self.socket.as_ref()).send(one),
-                many => SockRef::from(self.socket.as_ref()).send_vectored(many),
-            })?,
-            false => 0,
+        let mut taken = match self.is_held(&pending) {
+            false => self.write_now(buffers.clone())?,
+            true => 0,
         };
         for buffer in buffers {
             if taken < buffer.len() {
-                pending.push_back(buffer.slice(taken..));
+                pending.queue.push_back(buffer.slice(taken..));
             }
             taken = taken.saturating_sub(buffer.len());
         }
-        if pending.is_empty() {
+        if !self.is_held(&pending) {
             return Ok(Wrote::All);
         }
-        if pending.iter().map(Bytes::len).sum::<usize>() > MAX_PENDING {
+        if pending.queue.iter().map(Bytes::len).sum::<usize>() > MAX_PENDING {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         self.full.store(true, Ordering::Release);
@@ -104,58 +134,31 @@ impl TcpOut {
     /// When the connection failed.
     pub(super) fn drain(&self) -> io::Result<(Wrote, usize)> {
         let mut pending = self.pending();
-        let taken = write_now(pending.iter(), |slices| self.socket.try_write_vectored(slices))?;
-        let mut rest = taken;
-        while let Some(front) = pending.front_mut() {
-            if rest < front.len() {
-                front.advance(rest);
-                return Ok((Wrote::Full, taken));
-            }
-            rest -= front.len();
-            pending.pop_front();
+        let mut cx = Context::from_waker(Waker::noop());
+        let now = self.sink.drain(&mut cx, pending.queue.iter())?;
+        pending.advance(now);
+        let taken = now + std::mem::take(&mut pending.drained);
+        if self.is_held(&pending) {
+            return Ok((Wrote::Full, taken));
         }
-        *pending = VecDeque::new(); // its memory is not needed while the socket has room
         self.full.store(false, Ordering::Release);
         Ok((Wrote::All, taken))
     }
-    fn pending(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
+    /// Says good-bye as far as that is possible without waiting.
+    pub(super) fn close(&self) {
+        self.sink.close();
+    }
+    /// Whether something is still to go before anything new.
+    fn is_held(&self, pending: &Pending) -> bool {
+        !pending.queue.is_empty() || self.sink.is_unflushed()
+    }
+    /// Nobody waits for room here: who finds none tells the connection's task, which does.
+    fn write_now<'a>(&self, buffers: impl Iterator<Item = &'a Bytes> + Clone) -> io::Result<usize> {
+        self.sink.write(&mut Context::from_waker(Waker::noop()), buffers)
+    }
+    fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending
             .lock()
             .expect("no panic happens while the lock is held")
-    }
-}
-
-/// Writes as much as the socket takes; returns how many bytes.
-fn write_now<'a>(
-    buffers: impl Iterator<Item = &'a Bytes> + Clone,
-    write: impl Fn(&[IoSlice<'_>]) -> io::Result<usize>,
-) -> io::Result<usize> {
-    let mut taken = 0;
-    loop {
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let (mut count, mut offered, mut skip) = (0, 0, taken);
-        for buffer in buffers.clone() {
-            if skip >= buffer.len() {
-                skip -= buffer.len();
-                continue;
-            }
-            if count == MAX_SLICES {
-                break;
-            }
-            slices[count] = IoSlice::new(&buffer[skip..]);
-            offered += buffer.len() - skip;
-            (count, skip) = (count + 1, 0);
-        }
-        if count == 0 {
-            return Ok(taken);
-        }
-        match write(&slices[..count]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) if n < offered => return Ok(taken + n),
-            Ok(n) => taken += n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(taken),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
     }
 }

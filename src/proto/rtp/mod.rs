@@ -33,6 +33,7 @@ mod real;
 mod repacketizer;
 pub mod rtcp;
 mod simple;
+pub mod srtp;
 #[cfg(test)]
 pub(super) mod testing;
 mod vorbis;

@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod headers;
+pub mod http;
 pub mod parse;
 pub mod server;
 pub mod url;

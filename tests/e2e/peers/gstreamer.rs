@@ -21,9 +21,14 @@ fn launch(pipeline: &str) -> Command {
 
 /// Publishes the clip in real time and without re-encoding.
 pub fn publish(clip: &Clip, url: &str, transport: Transport) -> Peer {
+    publish_with(clip, url, &format!("protocols={transport}"))
+}
+
+/// The same with these properties of `rtspclientsink`.
+pub fn publish_with(clip: &Clip, url: &str, properties: &str) -> Peer {
     let pipeline = format!(
         "filesrc location={} ! qtdemux ! h264parse config-interval=-1 ! identity sync=true \
-         ! rtspclientsink location={url} protocols={transport}",
+         ! rtspclientsink location={url} {properties}",
         clip.path.display()
     );
     Peer::spawn("gst-launch, publishing", &mut launch(&pipeline))
@@ -43,9 +48,15 @@ pub fn publish_file(file: &Path, parser: &str, url: &str) -> Peer {
 /// Reads a path until so many pictures are decoded; their checksums.
 #[track_caller]
 pub fn read(url: &str, transport: Transport, clip: &Clip, pictures: usize) -> Vec<String> {
+    read_with(url, &format!("protocols={transport}"), clip, pictures)
+}
+
+/// The same with these properties of `rtspsrc`.
+#[track_caller]
+pub fn read_with(url: &str, properties: &str, clip: &Clip, pictures: usize) -> Vec<String> {
     let out = NamedTempFile::new().unwrap();
     let pipeline = format!(
-        "rtspsrc location={url} protocols={transport} latency=500 ! rtph264depay ! h264parse ! avdec_h264 \
+        "rtspsrc location={url} {properties} latency=500 ! rtph264depay ! h264parse ! avdec_h264 \
          ! videoconvert ! video/x-raw,format=I420 ! identity eos-after={} ! filesink location={}",
         pictures + 1,
         out.path().display()

@@ -25,6 +25,10 @@ use crate::relay::kill;
 pub enum Transport {
     Tcp,
     Udp,
+    /// RTSP in HTTP. ffmpeg reads so; GStreamer reads and publishes.
+    Http,
+    /// The same in TLS, for ffmpeg.
+    Https,
 }
 
 impl fmt::Display for Transport {
@@ -32,6 +36,8 @@ impl fmt::Display for Transport {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Http => "http",
+            Self::Https => "https",
         })
     }
 }

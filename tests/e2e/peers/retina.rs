@@ -42,6 +42,7 @@ async fn units(url: &str, transport: Transport, pictures: usize) -> Result<Vec<u
     let transport = match transport {
         Transport::Tcp => retina::client::Transport::Tcp(TcpTransportOptions::default()),
         Transport::Udp => retina::client::Transport::Udp(UdpTransportOptions::default()),
+        Transport::Http | Transport::Https => unimplemented!("retina has no tunnel"),
     };
     let setup = SetupOptions::default()
         .transport(transport)

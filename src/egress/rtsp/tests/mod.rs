@@ -15,6 +15,7 @@ use crate::base::clock::ManualClock;
 use crate::base::time::Rate;
 use crate::egress::rtsp::delivery::Delivery;
 use crate::egress::rtsp::delivery::Pumped;
+use crate::egress::rtsp::link::Link;
 use crate::egress::rtsp::play::TrackWay;
 use crate::egress::rtsp::tcp::TcpOut;
 use crate::egress::rtsp::tcp::Wrote;
@@ -99,7 +100,7 @@ impl Bench {
             .await
             .unwrap();
         let (far, _) = listener.accept().unwrap();
-        let out = Arc::new(TcpOut::new(near.into_split().1, Arc::default()));
+        let out = Arc::new(TcpOut::new(Link::Plain(near).split().1, Arc::default()));
         let begun = Arc::clone(begun);
         let begin = Box::new(move || {
             begun.fetch_add(1, Ordering::Relaxed);

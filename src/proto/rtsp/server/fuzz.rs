@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::Answer;
 use super::Ask;
+use super::Carrier;
 use super::Conn;
 use super::Input;
 use super::Options;
@@ -65,6 +66,7 @@ fn options(choice: u8) -> Options {
         server_ports: (choice & 1 == 0).then_some((8000, 8001)),
         idle: Duration::from_secs(65),
         users: (choice & 2 != 0).then(|| Arc::new(users())),
+        carrier: [Carrier::Tcp, Carrier::Tls, Carrier::Tunnel, Carrier::Tcp][usize::from(choice >> 3 & 3)],
     }
 }
 

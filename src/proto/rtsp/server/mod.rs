@@ -61,6 +61,18 @@ pub struct Options {
     pub idle: Duration,
     /// Who may come in, and the realm. `None`: the listener is open.
     pub users: Option<Arc<Users>>,
+    pub carrier: Carrier,
+}
+
+/// What carries the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Carrier {
+    #[default]
+    Tcp,
+    /// RTSPS. Media in the clear by UDP is refused with 461: who comes by TLS does not want it.
+    Tls,
+    /// HTTP or WebSocket. Media goes through it too, whatever is asked: nothing else would arrive.
+    Tunnel,
 }
 
 /// What the driver feeds in.

@@ -1,5 +1,6 @@
 //! SETUP: which track, which session, which transport (RFC 2326 section 10.4).
 
+use super::Carrier;
 use super::Conn;
 use super::Output;
 use super::Pending;
@@ -109,13 +110,18 @@ impl Conn {
         if all.is_empty() {
             return Err(400);
         }
-        let ours = |transport: Transport| match transport.lower {
+        let ours = |mut transport: Transport| match transport.lower {
             Lower::Tcp => Some((transport, Kind::Tcp)),
+            Lower::Udp if self.options.carrier == Carrier::Tunnel => {
+                (transport.lower, transport.protocol) = (Lower::Tcp, "RTP/AVP/TCP".to_owned());
+                Some((transport, Kind::Tcp))
+            }
             Lower::Udp => {
                 let ports = transport
                     .client_port
                     .filter(|(rtp, rtcp)| *rtp != 0 && *rtcp != 0);
-                (ports.is_some() && self.options.server_ports.is_some()).then_some((transport, Kind::Udp))
+                let carried = self.options.server_ports.is_some() && self.options.carrier == Carrier::Tcp;
+                (ports.is_some() && carried).then_some((transport, Kind::Udp))
             }
             Lower::Other => None,
         };

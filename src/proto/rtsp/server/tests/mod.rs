@@ -1,6 +1,7 @@
 //! Dialogues with the connection, as real clients hold them. Each file is one kind of client.
 
 mod auth;
+mod carrier;
 mod play;
 mod publish;
 mod robust;
@@ -13,6 +14,7 @@ use std::time::Instant;
 
 use super::Answer;
 use super::Ask;
+use super::Carrier;
 use super::Conn;
 use super::Input;
 use super::Options;
@@ -55,12 +57,22 @@ impl Peer {
         Self::with(Some((8000, 8001)), Some(users))
     }
 
+    /// On an open listener with UDP ports, behind this.
+    fn carried_by(carrier: Carrier) -> Self {
+        Self::made_with(Some((8000, 8001)), None, carrier)
+    }
+
     fn with(server_ports: Option<(u16, u16)>, users: Option<Users>) -> Self {
+        Self::made_with(server_ports, users, Carrier::Tcp)
+    }
+
+    fn made_with(server_ports: Option<(u16, u16)>, users: Option<Users>, carrier: Carrier) -> Self {
         let now = some_instant();
         let options = Options {
             server_ports,
             idle: IDLE,
             users: users.map(Arc::new),
+            carrier,
         };
         let mut next = 0xa0;
         let ids = move || {

@@ -204,6 +204,7 @@ fn ids_of_sessions_differ_even_if_the_generator_repeats_itself() {
         server_ports: None,
         idle: IDLE,
         users: None,
+        carrier: Carrier::Tcp,
     };
     let now = some_instant();
     let conn = Conn::new(now, options, [0; 16], Box::new(|| u64::MAX));
