@@ -1,6 +1,6 @@
 //! Pictures that come in several packets: when one begins, when it ends, and whether all of it came.
 //!
-//! Not here: how a codec's payloads join; see [`h264`] and its neighbours.
+//! Not here: how a codec's payloads join; see [`h264`](super::h264) and its neighbours.
 
 use std::fmt::Debug;
 
