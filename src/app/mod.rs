@@ -240,7 +240,6 @@ fn identity(start: &Start) -> Result<Option<Identity>, TlsError> {
             Identity::kept_in(&start.data_dir, &own.chain(lan).collect::<Vec<_>>())?
         }
     };
-    tracing::info!(sha256 = identity.fingerprint(), "TLS has a certificate.");
     Ok(Some(identity))
 }
 

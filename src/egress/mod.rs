@@ -3,4 +3,5 @@
 
 pub mod pictures;
 pub mod rtsp;
+mod sealed;
 pub mod ts;

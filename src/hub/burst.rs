@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::media::TrackId;
+use crate::proto::rtp::srtp::OVERHEAD;
 
 /// Bytes before each packet in [`Burst::wire`].
 pub const PREFIX: usize = 4;
@@ -61,6 +62,30 @@ impl Burst {
             start = end as usize;
             packet
         })
+    }
+    /// The same burst with each packet as `seal` writes it. A packet that it does not write is left out.
+    pub(super) fn sealed(&self, mut seal: impl FnMut(&[u8], &mut Vec<u8>)) -> Self {
+        let mut wire = Vec::with_capacity(self.wire.len() + self.ends.len() * OVERHEAD);
+        let mut ends = Vec::with_capacity(self.ends.len());
+        let mut start = 0;
+        for &end in &self.ends {
+            let head = wire.len();
+            wire.extend_from_slice(&self.wire[start..start + PREFIX]);
+            seal(&self.wire[start + PREFIX..end as usize], &mut wire);
+            start = end as usize;
+            match u16::try_from(wire.len() - head - PREFIX) {
+                Ok(length @ 1..) => {
+                    wire[head + 2..head + PREFIX].copy_from_slice(&length.to_be_bytes());
+                    ends.push(wire.len() as u32); // a burst is bounded far below 4 GiB
+                }
+                _ => wire.truncate(head),
+            }
+        }
+        Self {
+            wire: wire.into(),
+            ends: ends.into(),
+            ..*self
+        }
     }
     /// Whether [`Self::wire`] is right as it is for a reader that chose these channels.
     pub fn is_on(&self, rtp_channel: u8, rtcp_channel: u8) -> bool {

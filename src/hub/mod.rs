@@ -21,6 +21,7 @@ use std::sync::atomic::Ordering;
 
 use crate::base::clock::SharedClock;
 use crate::media::Description;
+use crate::proto::rtp::srtp::MasterKey;
 use crate::telemetry::Metrics;
 
 pub use name::PathName;
@@ -149,7 +150,7 @@ impl Hub {
         if description.tracks.is_empty() {
             return Err(PublishError::NoTracks);
         }
-        let stream = Arc::new(self.new_stream(description)?);
+        let stream = Arc::new(self.new_stream(description, None)?);
         let path = {
             let mut paths = self.paths.write().expect(NOT_POISONED);
             let path = self.path_to_publish(&mut paths, name)?;
@@ -175,7 +176,27 @@ impl Hub {
         name: &PathName,
         description: Description,
     ) -> Result<Publisher, PublishError> {
-        let stream = Arc::new(self.new_stream(description)?);
+        self.derive_with(name, description, None)
+    }
+    /// The same with packets that leave as SRTP and SRTCP, made once for all readers.
+    ///
+    /// # Errors
+    /// When the system has no random numbers, or there are no tracks.
+    pub fn derive_sealed(
+        self: &Arc<Self>,
+        name: &PathName,
+        description: Description,
+        key: &MasterKey,
+    ) -> Result<Publisher, PublishError> {
+        self.derive_with(name, description, Some(key))
+    }
+    fn derive_with(
+        self: &Arc<Self>,
+        name: &PathName,
+        description: Description,
+        seal: Option<&MasterKey>,
+    ) -> Result<Publisher, PublishError> {
+        let stream = Arc::new(self.new_stream(description, seal)?);
         let path = Path::new(self, name.clone(), "rendition".to_owned(), Origin::Derived);
         path.publisher_came(&stream);
         Ok(Publisher::new(
@@ -202,7 +223,7 @@ impl Hub {
     pub(crate) fn clock(&self) -> &SharedClock {
         &self.clock
     }
-    fn new_stream(&self, description: Description) -> Result<Stream, PublishError> {
+    fn new_stream(&self, description: Description, seal: Option<&MasterKey>) -> Result<Stream, PublishError> {
         let mut random = vec![0; 16 + 6 * description.tracks.len()];
         getrandom::fill(&mut random).map_err(|_| PublishError::NoRandomness)?;
         let (cname, numbers) = random.split_at(16);
@@ -216,7 +237,14 @@ impl Hub {
             })
             .collect();
         let id = self.streams.fetch_add(1, Ordering::Relaxed);
-        Ok(Stream::new(id, description, self.options.ring, clocks, cname))
+        Ok(Stream::new(
+            id,
+            description,
+            self.options.ring,
+            clocks,
+            cname,
+            seal,
+        ))
     }
     fn path_to_publish(
         self: &Arc<Self>,

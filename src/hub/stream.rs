@@ -17,6 +17,9 @@ use crate::hub::ring::Ring;
 use crate::media::Description;
 use crate::media::TrackId;
 use crate::proto::rtp::rtcp;
+use crate::proto::rtp::srtp::MasterKey;
+use crate::proto::rtp::srtp::OVERHEAD;
+use crate::proto::rtp::srtp::Sender;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
 
@@ -48,6 +51,8 @@ pub struct Stream {
     clocks: Mutex<Vec<TrackClock>>,
     head: watch::Sender<Head>,
     cname: String,
+    /// Packets leave sealed with this.
+    seal: Option<Mutex<Sender>>,
 }
 
 /// What a track's sender reports are made of.
@@ -112,6 +117,7 @@ impl Stream {
         limits: Limits,
         clocks: Vec<TrackClock>,
         cname: String,
+        seal: Option<&MasterKey>,
     ) -> Self {
         Self {
             id,
@@ -120,6 +126,7 @@ impl Stream {
             clocks: Mutex::new(clocks),
             head: watch::Sender::new(Head { end: 0, ended: false }),
             cname,
+            seal: seal.map(|key| Mutex::new(Sender::new(key))),
         }
     }
     /// A number that no other stream of this run has.
@@ -168,9 +175,28 @@ impl Stream {
     }
     /// The sender report that belongs before a packet with this timestamp.
     pub fn sender_report(&self, track: TrackId, rtp_time: u32) -> Option<Vec<u8>> {
-        self.clocks()
+        let report = self
+            .clocks()
             .get(usize::from(track.0))?
-            .report(rtp_time, &self.cname)
+            .report(rtp_time, &self.cname)?;
+        Some(self.control(report))
+    }
+    /// An RTCP packet of ours as it leaves: SRTCP, where the stream is sealed.
+    pub fn control(&self, packet: Vec<u8>) -> Vec<u8> {
+        let Some(seal) = &self.seal else { return packet };
+        let mut sealed = Vec::with_capacity(packet.len() + OVERHEAD);
+        // It is RTCP: made here.
+        let _ = seal.lock().expect(NOT_POISONED).rtcp(&packet, &mut sealed);
+        sealed
+    }
+    /// Whether its packets are SRTP.
+    pub fn is_sealed(&self) -> bool {
+        self.seal.is_some()
+    }
+    /// Whether a newcomer's SRTP would have to be told the roll-over counter.
+    pub fn has_rolled_over(&self) -> bool {
+        let seal = self.seal.as_ref();
+        seal.is_some_and(|seal| seal.lock().expect(NOT_POISONED).has_rolled_over())
     }
     /// The wall time of a track's timestamp: what puts tracks with clocks of their own side by side.
     pub fn ntp(&self, track: TrackId, rtp_time: u32) -> Option<NtpTime> {
@@ -206,6 +232,21 @@ impl Stream {
         *self.description.lock().expect(NOT_POISONED) = Arc::new(description);
     }
     pub(super) fn push(&self, burst: Burst) {
+        let burst = match &self.seal {
+            None => burst,
+            Some(seal) => {
+                let mut seal = seal.lock().expect(NOT_POISONED);
+                let report = burst.kind == BurstKind::Report;
+                burst.sealed(|packet, out| {
+                    // What is no RTP has not come as far as here.
+                    let _ = if report {
+                        seal.rtcp(packet, out)
+                    } else {
+                        seal.rtp(packet, out)
+                    };
+                })
+            }
+        };
         let end = {
             let mut ring = self.ring();
             ring.push(Arc::new(burst));

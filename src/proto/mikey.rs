@@ -40,7 +40,7 @@ pub enum MikeyError {
 }
 
 /// What a message is for.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
     pub key: MasterKey,
     /// The roll-over counter of the sender's first source.

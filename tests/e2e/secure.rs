@@ -120,6 +120,52 @@ fn websockets_carry_publishers_and_readers_unchanged() {
     relay.stop();
 }
 
+#[test]
+fn srtp_carries_readers_over_udp_and_tcp_unchanged() {
+    let relay = Relay::start(Options::publish().rtsps());
+    let clip = clips::h264();
+    let _publisher = ffmpeg::publish(clip, &relay.rtsps("mystream"), Transport::Tcp);
+    relay.wait_for_state("mystream", "ready");
+    let check = |got: Vec<String>, who: &str| assert_contiguous(&clip.pictures, &got, PICTURES - 2, who);
+    let url = &relay.rtsps("mystream?srtp");
+    thread::scope(|s| {
+        for protocol in ["udp", "tcp"] {
+            s.spawn(move || {
+                let properties = format!("protocols={protocol} {ANY_CERTIFICATE}");
+                check(
+                    gstreamer::read_with(url, &properties, clip, PICTURES),
+                    &format!("GStreamer, SRTP over {protocol}"),
+                );
+            });
+        }
+        s.spawn(move || {
+            check(
+                ffmpeg::read(url, Transport::Tcp, PICTURES),
+                "ffmpeg, SRTP over TLS",
+            )
+        });
+    });
+    relay.stop();
+}
+
+#[test]
+fn srtp_carries_publishers_over_udp_and_tcp_unchanged() {
+    let relay = Relay::start(Options::publish().rtsps());
+    let clip = clips::h264();
+    let publish = |path: &str, protocol: &str| {
+        let properties = format!("profiles=savp protocols={protocol} {ANY_CERTIFICATE}");
+        gstreamer::publish_with(clip, &relay.rtsps(path), &properties)
+    };
+    let _udp = publish("udp", "udp");
+    let _tcp = publish("tcp", "tcp");
+    for path in ["udp", "tcp"] {
+        relay.wait_for_state(path, "ready");
+        let got = ffmpeg::read(&relay.rtsp(path), Transport::Tcp, PICTURES);
+        assert_contiguous(&clip.pictures, &got, PICTURES - 2, &format!("SRTP over {path}"));
+    }
+    relay.stop();
+}
+
 /// A connection of HTTP, by hand.
 struct Half(TcpStream);
 

@@ -56,6 +56,7 @@ use crate::proto::rtsp::server::SessionId;
 use crate::proto::rtsp::server::SetupRequest;
 use crate::proto::rtsp::server::Target;
 use crate::proto::sdp;
+use crate::proto::sdp::Keying;
 use crate::telemetry::Reason;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
@@ -312,7 +313,18 @@ impl Driver {
         match ask {
             Ask::Describe(target) => {
                 let server = Arc::clone(&self.server);
-                let (_, stream) = find(&server, &target).await?;
+                let (path, stream) = find(&server, &target).await?;
+                if target.wants_srtp() {
+                    let sealed = server.sealed.of(&path, &stream).map_err(|_| Refusal::Internal)?;
+                    return Ok(Answer::Describe {
+                        sdp: sdp::write_sealed(
+                            &stream.description(),
+                            sealed.stream().id(),
+                            &sealed.mikey(),
+                            &sealed.inline(),
+                        ),
+                    });
+                }
                 Ok(Answer::Describe {
                     sdp: sdp::write(&stream.description(), stream.id()),
                 })
@@ -355,7 +367,12 @@ impl Driver {
             PublishError::NoRandomness => Refusal::Internal,
         })?;
         tracing::info!(path = %name, tracks = publisher.stream().description().tracks.len(), "A publisher came.");
-        let recording = Recording::new(publisher, context.clock.clone(), Arc::clone(&context.metrics));
+        let mut recording = Recording::new(publisher, context.clock.clone(), Arc::clone(&context.metrics));
+        for (n, keying) in sdp::keys(body).iter().enumerate() {
+            if let Keying::Key(message) = keying {
+                recording.unseal(TrackId(n as u8), message); // there are at most 16
+            }
+        }
         self.announced = Some(Arc::new(Mutex::new(recording)));
         Ok(Answer::Announced { controls })
     }
@@ -370,7 +387,17 @@ impl Driver {
                 tracks: 0,
             },
         };
-        let opened = self.open_publisher_routes(&mut record, setup.transport, track);
+        let known = {
+            let mut recording = record.recording.lock().expect(NOT_POISONED);
+            if let (Some(key), true) = (&setup.key, setup.sealed) {
+                recording.unseal(track, key);
+            }
+            recording.is_sealed(track) || !setup.sealed
+        };
+        let opened = match known {
+            true => self.open_publisher_routes(&mut record, setup.transport, track),
+            false => Err(Refusal::UnsupportedTransport),
+        };
         if opened.is_ok() {
             record.tracks += 1;
         }
@@ -428,8 +455,15 @@ impl Driver {
         let track = setup.track.unwrap_or(TrackId(0));
         let answer = match play.stream().ssrc(track) {
             None => Err(Refusal::NotFound),
+            Some(_) if play.stream().is_sealed() != setup.sealed => Err(Refusal::UnsupportedTransport),
             Some(_) if !play.set_way(track, way, self.udp.as_ref()) => Err(Refusal::PortsTaken),
-            Some(ssrc) => Ok(Answer::SetUp { ssrc }),
+            Some(ssrc) => Ok(match play.sealed() {
+                None => Answer::SetUp { ssrc },
+                Some(sealed) => Answer::SetUpSealed {
+                    ssrc,
+                    mikey: sealed.mikey(),
+                },
+            }),
         };
         if answer.is_ok() || known {
             self.plays.insert(setup.session, play); // a refused first SETUP leaves no session behind
@@ -475,6 +509,10 @@ async fn new_play(server: &Server, peer: PeerAddr, setup: &mut SetupRequest) -> 
     let raw = RawViewer::new(peer, agent.as_deref()).opt_out(setup.target.stats_off);
     let viewer = server.context.door.admit(raw);
     let now = server.context.clock.now();
+    if setup.sealed && setup.rendition == Rendition::Native {
+        let sealed = server.sealed.of(&path, &stream).map_err(|_| Refusal::Internal)?;
+        return Ok(Play::new_sealed(sealed, name, viewer, now));
+    }
     if setup.rendition == Rendition::Native {
         return Ok(Play::new(path.attach(), stream, name, viewer, now));
     }

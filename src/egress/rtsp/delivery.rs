@@ -171,7 +171,9 @@ impl Delivery {
     /// Says good-bye on every track: players end instead of waiting.
     pub(super) fn bye(&self) {
         let tracks = (0..u8::MAX).map_while(|n| Some((TrackId(n), self.stream.ssrc(TrackId(n))?)));
-        let tracks: Vec<_> = tracks.map(|(track, ssrc)| (track, rtcp::bye(ssrc))).collect();
+        let tracks: Vec<_> = tracks
+            .map(|(track, ssrc)| (track, self.stream.control(rtcp::bye(ssrc))))
+            .collect();
         match &self.way {
             Way::Tcp { out, channels, .. } => {
                 let frames = tracks

@@ -33,6 +33,7 @@ use crate::analytics::Recorder;
 use crate::base::clock::SharedClock;
 use crate::base::peer::PeerAddr;
 use crate::base::tasks::Tasks;
+use crate::egress::sealed::SealedStreams;
 use crate::egress::ts::Renditions;
 use crate::hub::Hub;
 use crate::privacy::Door;
@@ -149,6 +150,7 @@ struct Server {
     context: Context,
     fanouts: Arc<Fanouts>,
     renditions: Arc<Renditions>,
+    sealed: Arc<SealedStreams>,
     connections: Arc<Semaphore>,
     tasks: Tasks,
 }
@@ -157,11 +159,13 @@ struct Server {
 pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
     let fanouts = Fanouts::new(tasks.child(), context.clock.clone(), Arc::clone(&context.metrics));
     let renditions = Renditions::new(Arc::clone(&context.hub), tasks.child(), context.clock.clone());
+    let sealed = SealedStreams::new(Arc::clone(&context.hub), tasks.child(), context.clock.clone());
     let connections = Arc::new(Semaphore::new(context.options.max_connections));
     let server = Arc::new(Server {
         context,
         fanouts,
         renditions,
+        sealed,
         connections,
         tasks: tasks.child(),
     });

@@ -20,6 +20,7 @@ use crate::egress::rtsp::udp::Heard;
 use crate::egress::rtsp::udp::Route;
 use crate::egress::rtsp::udp::UdpPair;
 use crate::egress::rtsp::way::Way;
+use crate::egress::sealed::Sealed;
 use crate::hub::Attached;
 use crate::hub::Stream;
 use crate::media::TrackId;
@@ -62,9 +63,27 @@ pub(super) struct Play {
     viewer: Option<Viewer>,
     /// The name it is counted under; taken at the same time.
     path: Box<str>,
+    /// The copy that is read, where it is SRTP.
+    sealed: Option<Arc<Sealed>>,
 }
 
 impl Play {
+    /// Reads a stream as SRTP.
+    pub(super) fn new_sealed(
+        sealed: Arc<Sealed>,
+        path: String,
+        viewer: Option<Viewer>,
+        now: Instant,
+    ) -> Self {
+        let (reading, stream) = (sealed.path().attach(), Arc::clone(sealed.stream()));
+        let mut play = Self::new(reading, stream, path, viewer, now);
+        play.sealed = Some(sealed);
+        play
+    }
+    /// The copy that is read, where it is SRTP.
+    pub(super) fn sealed(&self) -> Option<&Arc<Sealed>> {
+        self.sealed.as_ref()
+    }
     /// `reading` is the path or rendition whose `stream` is read, `path` the name it is counted under.
     pub(super) fn new(
         reading: Attached,
@@ -85,6 +104,7 @@ impl Play {
             slot: None,
             viewer,
             path: path.into(),
+            sealed: None,
         }
     }
     pub(super) fn stream(&self) -> &Arc<Stream> {

@@ -6,8 +6,10 @@ use std::time::Instant;
 use crate::base::clock::SharedClock;
 use crate::hub::Publisher;
 use crate::media::TrackId;
+use crate::proto::mikey::Message;
 use crate::proto::rtp::rtcp;
 use crate::proto::rtp::rtcp::Rtcp;
+use crate::proto::rtp::srtp::Receiver;
 use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
 
@@ -20,6 +22,9 @@ pub(super) struct Recording {
     running: bool,
     /// When media last came.
     heard: Instant,
+    /// Per track, what opens its packets, if they are SRTP.
+    seals: Vec<Option<Receiver>>,
+    opened: Vec<u8>,
 }
 
 impl Recording {
@@ -31,7 +36,21 @@ impl Recording {
             metrics,
             running: false,
             heard,
+            seals: Vec::new(),
+            opened: Vec::new(),
         }
+    }
+    /// Packets of this track are SRTP.
+    pub(super) fn unseal(&mut self, track: TrackId, message: &Message) {
+        let n = usize::from(track.0);
+        if self.seals.len() <= n {
+            self.seals.resize_with(n + 1, || None);
+        }
+        self.seals[n] = Some(Receiver::new(&message.key, message.roll_over));
+    }
+    /// Whether there is a key for this track.
+    pub(super) fn is_sealed(&self, track: TrackId) -> bool {
+        matches!(self.seals.get(usize::from(track.0)), Some(Some(_)))
     }
     /// Media counts from now on, or no more.
     pub(super) fn set_running(&mut self, running: bool) {
@@ -47,6 +66,24 @@ impl Recording {
         if !self.running {
             return;
         }
+        let Some(Some(seal)) = self.seals.get_mut(usize::from(track.0)) else {
+            return self.in_the_clear(track, is_rtcp, packet);
+        };
+        let mut opened = std::mem::take(&mut self.opened);
+        opened.clear();
+        opened.extend_from_slice(packet);
+        let result = if is_rtcp {
+            seal.rtcp(&mut opened)
+        } else {
+            seal.rtp(&mut opened)
+        };
+        match result {
+            Ok(()) => self.in_the_clear(track, is_rtcp, &opened),
+            Err(_) => self.metrics.lose(Reason::BadInput, 1),
+        }
+        self.opened = opened;
+    }
+    fn in_the_clear(&mut self, track: TrackId, is_rtcp: bool, packet: &[u8]) {
         if is_rtcp {
             return self.report(track, packet);
         }

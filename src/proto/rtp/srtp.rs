@@ -3,6 +3,7 @@
 //! Not here: how keys are agreed on (`proto::mikey`, and `a=crypto` in `proto::sdp`).
 
 use std::collections::HashMap;
+use std::fmt;
 
 use aes::Aes128;
 use ctr::Ctr128BE;
@@ -56,7 +57,7 @@ impl Suite {
     }
 }
 
-/// A master key with its salt. No `Debug`; wiped when it goes.
+/// A master key with its salt. `Debug` shows neither; wiped when it goes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MasterKey {
     pub suite: Suite,
@@ -72,6 +73,12 @@ impl MasterKey {
     /// Key and salt, to be told to the other side.
     pub fn expose(&self) -> &[u8; KEY_LEN] {
         &self.bytes
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MasterKey({:?})", self.suite)
     }
 }
 

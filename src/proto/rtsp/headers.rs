@@ -21,7 +21,7 @@ pub enum Lower {
     Udp,
     /// `RTP/AVP/TCP`: interleaved on the RTSP connection.
     Tcp,
-    /// Multicast, SRTP, RAW, or a word that is not in the standard.
+    /// Multicast, RAW, or a word that is not in the standard.
     Other,
 }
 
@@ -45,6 +45,8 @@ pub struct Transport {
     /// RTP and RTCP channel.
     pub interleaved: Option<(u8, u8)>,
     pub mode: Option<Mode>,
+    /// SRTP (`RTP/SAVP`, `RTP/SAVPF`).
+    pub sealed: bool,
 }
 
 impl Transport {
@@ -62,7 +64,13 @@ impl Transport {
     fn parse(entry: &str) -> Self {
         let mut words = split_outside_quotes(entry, ';').into_iter().map(str::trim);
         let protocol = words.next().unwrap_or_default().to_owned();
-        let lower = match protocol.to_ascii_uppercase().as_str() {
+        let name = protocol.to_ascii_uppercase();
+        let sealed = name.starts_with("RTP/SAVP");
+        let lower = match name
+            .replace("RTP/SAVPF", "RTP/AVP")
+            .replace("RTP/SAVP", "RTP/AVP")
+            .as_str()
+        {
             "RTP/AVP" | "RTP/AVP/UDP" => Lower::Udp,
             "RTP/AVP/TCP" => Lower::Tcp,
             _ => Lower::Other,
@@ -73,6 +81,7 @@ impl Transport {
             client_port: None,
             interleaved: None,
             mode: None,
+            sealed,
         };
         for word in words {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -242,12 +251,7 @@ mod tests {
 
     #[test]
     fn what_we_cannot_carry_is_known_as_such() {
-        for other in [
-            "RTP/AVP;multicast;port=5000",
-            "RTP/SAVP;unicast;client_port=1-2",
-            "RAW/RAW/UDP",
-            "x",
-        ] {
+        for other in ["RTP/AVP;multicast;port=5000", "RAW/RAW/UDP", "x"] {
             assert_eq!(one(other).lower, Lower::Other, "{other}");
         }
         assert_eq!(Transport::parse_list(""), []);

@@ -9,8 +9,10 @@ mod parse;
 
 use std::fmt::Write;
 
+pub use parse::Keying;
 pub use parse::MAX_BYTES;
 pub use parse::MAX_TRACKS;
+pub use parse::keys;
 pub use parse::parse;
 
 use crate::media::Description;
@@ -51,6 +53,16 @@ pub fn write(description: &Description, session_id: u64) -> String {
         write_track(&mut out, track).expect("a String takes all that is written");
     }
     out
+}
+
+/// The same for SRTP: `mikey` is for `a=key-mgmt` (RFC 4567), `inline` for `a=crypto` (RFC 4568), each base64.
+pub fn write_sealed(description: &Description, session_id: u64, mikey: &str, inline: &str) -> String {
+    let keys = format!(
+        "a=key-mgmt:mikey {mikey}\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{inline}\r\na=control:trackID="
+    );
+    write(description, session_id)
+        .replace(" 0 RTP/AVP ", " 0 RTP/SAVP ")
+        .replace("a=control:trackID=", &keys)
 }
 
 fn write_track(out: &mut String, track: &Track) -> std::fmt::Result {

@@ -1,6 +1,9 @@
 //! Reading. The text is cleaned first, line by line, down to what the parser understands and we need; then
 //! the media are taken out.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::base::time::Rate;
 use crate::media::Codec;
 use crate::media::Description;
@@ -8,6 +11,9 @@ use crate::media::MediaKind;
 use crate::media::Track;
 use crate::media::TrackId;
 use crate::proto::aac::AudioSpecificConfig;
+use crate::proto::mikey::Message;
+use crate::proto::rtp::srtp::MasterKey;
+use crate::proto::rtp::srtp::Suite;
 
 use super::SdpError;
 use super::codec;
@@ -43,6 +49,63 @@ pub fn parse(data: &[u8]) -> Result<(Description, Vec<String>), SdpError> {
     } else {
         Ok((description, controls))
     }
+}
+
+/// What a description says of a track's encryption.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Keying {
+    Clear,
+    /// SRTP with this key: `a=key-mgmt` (RFC 4567) or `a=crypto` (RFC 4568).
+    Key(Message),
+    /// SRTP, and its key is not here, or of a kind that is not known.
+    Unknown,
+}
+
+/// The keys of the tracks that [`parse`] gives, in the same order. None if it gives none.
+pub fn keys(data: &[u8]) -> Vec<Keying> {
+    let text = Cleaned::new(&String::from_utf8_lossy(data)).ok();
+    let session = text
+        .as_ref()
+        .map(|t| sdp_types::Session::parse(t.text.as_bytes()));
+    let (Some(text), Some(Ok(session))) = (text, session) else {
+        return Vec::new();
+    };
+    let common = session.attributes.iter().find(|a| a.attribute == "key-mgmt");
+    let common = common.and_then(|a| of_key_mgmt(a.value.as_deref()?));
+    let medias = session.medias.iter().zip(&text.media_lines);
+    let tracks = medias.filter(|(media, line)| matches!(track(media, **line, 0), Ok(Some(_))));
+    let keying = |(media, _): (&sdp_types::Media, _)| {
+        if !media.proto.to_ascii_uppercase().contains("/SAVP") {
+            return Keying::Clear;
+        }
+        let own = values(media, "key-mgmt").find_map(of_key_mgmt);
+        let key = own.or_else(|| values(media, "crypto").find_map(of_crypto));
+        key.or_else(|| common.clone())
+            .map_or(Keying::Unknown, Keying::Key)
+    };
+    tracks.map(keying).collect()
+}
+
+/// `mikey BASE64`.
+fn of_key_mgmt(value: &str) -> Option<Message> {
+    let (protocol, data) = value.split_once(' ')?;
+    let mikey = protocol.eq_ignore_ascii_case("mikey");
+    mikey.then(|| Message::from_base64(data).ok()).flatten()
+}
+
+/// `1 AES_CM_128_HMAC_SHA1_80 inline:BASE64|lifetime|MKI:length`; with an MKI packets have another form.
+fn of_crypto(value: &str) -> Option<Message> {
+    let mut words = value.split_whitespace().skip(1);
+    let suite = match words.next()? {
+        "AES_CM_128_HMAC_SHA1_80" => Suite::Tag80,
+        "AES_CM_128_HMAC_SHA1_32" => Suite::Tag32,
+        _ => return None,
+    };
+    let mut parts = words.next()?.strip_prefix("inline:")?.split('|');
+    let key = STANDARD.decode(parts.next()?).ok()?;
+    let key = MasterKey::new(suite, &key)?;
+    let plain = !parts.any(|p| p.contains(':'));
+    plain.then_some(Message { key, roll_over: 0 })
 }
 
 /// A text of nothing but `v=0`, `m=` and `a=` lines in the grammar's form; the others are of no use here, and
@@ -118,10 +181,10 @@ fn track(media: &sdp_types::Media, line: usize, index: usize) -> Result<Option<T
     let protocol = media.proto.to_ascii_uppercase();
     let payload_type = media.fmt.parse::<u8>().ok().filter(|pt| *pt < 128);
     let payload_type = match (protocol.as_str(), payload_type) {
-        ("RTP/SAVP" | "RTP/SAVPF" | "UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF", _) => {
+        ("UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF", _) => {
             return Err(wrong(
-                "encrypted media",
-                "RTP/AVP; send it in the clear, over RTSPS if need be",
+                "media encrypted with DTLS",
+                "RTP/AVP or RTP/SAVP; send it so, over RTSPS if need be",
             ));
         }
         (p, Some(pt)) if p.starts_with("RTP/") || p == "TCP/RTP/AVP" => pt,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::media::TrackId;
+use crate::proto::mikey::Message;
 
 /// A session of one connection. Ids come from the driver's generator; in hex they are the text on the wire.
 /// No other connection can use them.
@@ -28,6 +29,18 @@ impl Target {
     pub fn take_user_agent(&mut self) -> Option<String> {
         self.user_agent.take()
     }
+}
+
+impl Target {
+    /// The reader asked for SRTP: `?srtp`, before there is a transport to say so.
+    pub fn wants_srtp(&self) -> bool {
+        wants_srtp(self.query.as_deref())
+    }
+}
+
+pub(super) fn wants_srtp(query: Option<&str>) -> bool {
+    let mut pairs = query.unwrap_or_default().split('&');
+    pairs.any(|pair| ["srtp", "srtp=1", "srtp=true"].contains(&pair.trim_end_matches('/')))
 }
 
 impl fmt::Debug for Target {
@@ -80,6 +93,10 @@ pub struct SetupRequest {
     pub rendition: Rendition,
     pub purpose: Purpose,
     pub transport: ChosenTransport,
+    /// Packets are SRTP and SRTCP.
+    pub sealed: bool,
+    /// The key that a publisher told with the request.
+    pub key: Option<Message>,
 }
 
 /// A question to the driver. It gives exactly one [`Answer`]; requests behind it wait for that.
@@ -127,6 +144,8 @@ pub enum Answer {
     SetUp { ssrc: u32 },
     /// The next packets of the session's tracks. An empty list leaves the header `RTP-Info` out.
     Playing { rtp_info: Vec<RtpInfo> },
+    /// The track is ready, and sealed with a key: the base64 of a MIKEY message.
+    SetUpSealed { ssrc: u32, mikey: String },
     /// The publisher may send.
     Recording,
     /// It cannot be done.

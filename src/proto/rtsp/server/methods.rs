@@ -316,7 +316,10 @@ impl Conn {
                 }));
                 self.send_status(200, &cseq);
             }
-            (Waiting::Setup(draft), Answer::SetUp { ssrc }) => self.set_up(*draft, ssrc, &cseq),
+            (Waiting::Setup(draft), Answer::SetUp { ssrc }) => self.set_up(*draft, ssrc, None, &cseq),
+            (Waiting::Setup(draft), Answer::SetUpSealed { ssrc, mikey }) => {
+                self.set_up(*draft, ssrc, Some(&mikey), &cseq);
+            }
             (Waiting::Play { session, range }, Answer::Playing { rtp_info }) => {
                 self.playing(session, range, &rtp_info, &cseq);
             }

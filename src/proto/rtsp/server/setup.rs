@@ -17,10 +17,12 @@ use super::ask::Rendition;
 use super::ask::SessionId;
 use super::ask::SetupRequest;
 use super::ask::Target;
+use super::ask::wants_srtp;
 use super::session::Kind;
 use super::session::State;
 use super::session::TrackSetup;
 use crate::media::TrackId;
+use crate::proto::mikey;
 use crate::proto::rtsp::Request;
 use crate::proto::rtsp::headers;
 use crate::proto::rtsp::headers::Lower;
@@ -71,7 +73,8 @@ impl Conn {
 
     /// All the decisions, or a status.
     fn try_setup(&mut self, request: &Request, url: &Url) -> Result<(Draft, SetupRequest), u16> {
-        let offers = self.offers(request)?;
+        let wish = wants_srtp(url.query());
+        let offers = self.offers(request, wish)?;
         let subject = self.subject(request, url, offers[0].0.mode)?;
         let place = self.place(request, &subject, &offers)?;
         let transport = self.pick(&offers, &place, subject.track).ok_or(461u16)?;
@@ -84,6 +87,8 @@ impl Conn {
             rendition: subject.rendition,
             purpose: subject.purpose,
             transport: chosen,
+            sealed: transport.sealed || (wish && subject.purpose == Purpose::Play),
+            key: request.header("KeyMgmt").and_then(|h| mikey::of_header(h).ok()),
         };
         let draft = Draft {
             session,
@@ -102,7 +107,7 @@ impl Conn {
     }
 
     /// The offered transports that we have, best first.
-    fn offers(&self, request: &Request) -> Result<Vec<(Transport, Kind)>, u16> {
+    fn offers(&self, request: &Request, sealed: bool) -> Result<Vec<(Transport, Kind)>, u16> {
         let all: Vec<Transport> = request
             .headers_named("Transport")
             .flat_map(Transport::parse_list)
@@ -113,14 +118,22 @@ impl Conn {
         let ours = |mut transport: Transport| match transport.lower {
             Lower::Tcp => Some((transport, Kind::Tcp)),
             Lower::Udp if self.options.carrier == Carrier::Tunnel => {
-                (transport.lower, transport.protocol) = (Lower::Tcp, "RTP/AVP/TCP".to_owned());
+                (transport.lower, transport.protocol) = (
+                    Lower::Tcp,
+                    match transport.sealed {
+                        true => "RTP/SAVP/TCP".to_owned(),
+                        false => "RTP/AVP/TCP".to_owned(),
+                    },
+                );
                 Some((transport, Kind::Tcp))
             }
             Lower::Udp => {
                 let ports = transport
                     .client_port
                     .filter(|(rtp, rtcp)| *rtp != 0 && *rtcp != 0);
-                let carried = self.options.server_ports.is_some() && self.options.carrier == Carrier::Tcp;
+                let secret = sealed || transport.sealed;
+                let allowed = secret || self.options.carrier == Carrier::Tcp;
+                let carried = self.options.server_ports.is_some() && allowed;
                 (ports.is_some() && carried).then_some((transport, Kind::Udp))
             }
             Lower::Other => None,
@@ -300,7 +313,7 @@ impl Conn {
     }
 
     /// The driver has the track ready.
-    pub(super) fn set_up(&mut self, draft: Draft, ssrc: u32, cseq: &str) {
+    pub(super) fn set_up(&mut self, draft: Draft, ssrc: u32, mikey: Option<&str>, cseq: &str) {
         let ssrc = (draft.purpose == Purpose::Play).then_some(ssrc);
         let transport = match (draft.track.transport, self.options.server_ports) {
             (
@@ -327,6 +340,10 @@ impl Conn {
             reply = reply
                 .header("Content-Base", draft.content_base)
                 .header("com.ses.streamID", "0");
+        }
+        if let Some(data) = mikey {
+            let uri = &draft.track.url;
+            reply = reply.header("KeyMgmt", format!("prot=mikey;uri=\"{uri}\";data=\"{data}\""));
         }
         let now = self.now;
         match self.session_mut(draft.session) {

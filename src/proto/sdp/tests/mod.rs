@@ -1,5 +1,6 @@
 //! Dialects as they are met, and the way back.
 
+mod keys;
 mod rules;
 
 use std::path::Path;
@@ -215,8 +216,8 @@ fn errors_tell_the_line_and_what_was_expected_and_quote_nothing() {
             "sdp: line 2: media that are not RTP, expected RTP/AVP",
         ),
         (
-            "v=0\na=x\nm=video 0 RTP/SAVP 96\n",
-            "sdp: line 3: encrypted media, expected RTP/AVP; send it in the clear, over RTSPS if need be",
+            "v=0\na=x\nm=video 0 UDP/TLS/RTP/SAVP 96\n",
+            "sdp: line 3: media encrypted with DTLS, expected RTP/AVP or RTP/SAVP; send it so, over RTSPS if need be",
         ),
         (&many, "sdp: line 17: more than 16 tracks; announce fewer"),
     ];

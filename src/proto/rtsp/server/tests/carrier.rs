@@ -27,3 +27,32 @@ fn who_comes_by_tls_gets_no_media_in_the_clear() {
     assert!(transport.starts_with("RTP/AVP/TCP;"), "{transport}");
     Peer::carried_by(Carrier::Tcp).set_up(UDP);
 }
+
+#[test]
+fn srtp_may_go_by_udp_over_tls_and_its_key_is_told() {
+    const SAVP: &str = "SETUP rtsp://h/cam/trackID=0 RTSP/1.0\nCSeq: 1\n\
+                        Transport: RTP/SAVP;unicast;client_port=5000-5001";
+    let mut peer = Peer::carried_by(Carrier::Tls);
+    assert!(peer.ask_setup(SAVP).sealed);
+    let reply = peer.answer(Answer::SetUpSealed {
+        ssrc: 1,
+        mikey: "AAAA".to_owned(),
+    });
+    let transport = reply.get("Transport").unwrap_or_default();
+    assert!(
+        transport.starts_with("RTP/SAVP;unicast;client_port=5000-5001"),
+        "{transport}"
+    );
+    let key = "prot=mikey;uri=\"rtsp://h/cam/trackID=0\";data=\"AAAA\"";
+    assert_eq!(reply.get("KeyMgmt"), Some(key));
+}
+
+#[test]
+fn who_asks_for_srtp_in_the_query_gets_it_by_any_transport() {
+    // FFmpeg reads the key in the SDP, and asks for RTP/AVP all the same.
+    for url in ["rtsp://h/cam?srtp/trackID=0", "rtsp://h/cam/trackID=0?a=b&srtp=1"] {
+        let request = format!("SETUP {url} RTSP/1.0\nCSeq: 1\nTransport: RTP/AVP/TCP;unicast");
+        assert!(Peer::carried_by(Carrier::Tls).ask_setup(&request).sealed, "{url}");
+    }
+    assert!(!Peer::open().ask_setup(UDP).sealed);
+}
