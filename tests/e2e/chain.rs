@@ -26,7 +26,7 @@ fn origin() -> Relay {
         hex(&Md5::digest(&secret)),
         hex(&Sha256::digest(&secret))
     );
-    Relay::start(Options::publish().config(&auth).login(USER, PASSWORD))
+    Relay::start(Options::publish().config(&auth).login(USER, PASSWORD).rtsps())
 }
 
 fn publishing(file: &Path, relay: &Relay, path: &str) -> Peer {
@@ -75,6 +75,28 @@ fn an_edge_pulls_from_an_origin_for_its_readers_only() {
         !log.contains("FFmpeg's libraries"),
         "packets are passed on: {log}"
     );
+    origin.stop();
+}
+
+#[test]
+fn an_edge_pulls_through_tls_and_through_http() {
+    let clip = clips::h264_aac();
+    let mut origin = origin();
+    origin.expect_no_trace_of(Canary::text(PASSWORD));
+    let _publisher = publishing(&clip.path, &origin, "news");
+    origin.wait_for_state("news", "ready");
+    let login = |url: String| url.replace("://", &format!("://{USER}:{PASSWORD}@"));
+    let mut edge = Relay::start(Options::sources(&[
+        &format!("tls={}", login(origin.rtsps("news"))),
+        &format!("http={}#transport=http", login(origin.rtsp("news"))),
+    ]));
+    edge.expect_no_trace_of(Canary::text(PASSWORD));
+    for path in ["tls", "http"] {
+        edge.wait_for_state(path, "ready");
+        let got = ffmpeg::read(&edge.rtsp(path), Transport::Tcp, 50);
+        clips::assert_contiguous(&clip.pictures, &got, 50, path);
+    }
+    edge.stop();
     origin.stop();
 }
 
