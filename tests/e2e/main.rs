@@ -28,6 +28,7 @@ mod chain; // a relay that pulls from a relay
 mod codecs; // every codec that ffmpeg puts into RTP
 mod containers; // files, downloads, RTMP, SRT, MPEG-TS as sources
 mod devices; // makes of cameras and their quirks
+mod memory; // libraries that only the loader needs
 mod pattern; // the test picture, number by number
 mod privacy; // a viewer made of canaries
 mod publish_read; // the matrix of publishers and readers
