@@ -29,6 +29,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/analytics/migrations");
 
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
+/// Pages of the file in memory, as SQLite has it (negative: in KiB). A batch of sessions touches few.
+const CACHE: &str = "-512";
 
 /// Locked by the relay that writes.
 const LOCK: &str = "louver.lock";
@@ -195,6 +197,7 @@ fn connect_options(file: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY)
         .pragma("secure_delete", "ON")
         .pragma("temp_store", "MEMORY")
+        .pragma("cache_size", CACHE)
         .disable_statement_logging()
 }
 

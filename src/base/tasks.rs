@@ -38,6 +38,13 @@ impl Tasks {
         let task = f(self.stop.clone()).instrument(tracing::debug_span!("task", name));
         self.tracker.spawn(task);
     }
+    /// Runs one of thousands of tasks of a kind: without a name in the log, which each would have to keep.
+    pub fn spawn_unnamed<F>(&self, f: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tracker.spawn(f(self.stop.clone()));
+    }
     /// Runs a thread for work that blocks (libav). It must look at the token often enough to end soon.
     pub fn spawn_thread<F>(&self, name: &'static str, f: F) -> io::Result<()>
     where

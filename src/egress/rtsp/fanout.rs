@@ -30,8 +30,9 @@ use crate::telemetry::Output;
 use crate::telemetry::Reason;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
-/// Readers that one shard serves before another begins: less is not worth another core's wake-up.
-const SHARE: usize = 128;
+/// Readers that one shard serves before another begins. At 30 pictures a second they take some eighth of a core;
+/// two shards for 500 readers need a tenth more time for the same work, and save a millisecond.
+const SHARE: usize = 512;
 /// How often what readers got is added to the program's counters.
 const COLLECT: Duration = Duration::from_secs(1);
 

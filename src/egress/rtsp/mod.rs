@@ -213,7 +213,7 @@ impl Server {
                 let (conn, seat) = conn::open(&server, begun, udp, users)?;
                 Some((conn, seat))
             });
-            self.tasks.spawn("rtsp-conn", move |stop| async move {
+            self.tasks.spawn_unnamed(move |stop| async move {
                 let begun = tokio::select! {
                     begun = begun => begun,
                     () = stop.cancelled() => return,

@@ -97,7 +97,7 @@ async fn an_ordinary_picture_leaves_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_readers_are_served_by_several_shards_and_none_is_passed_over() {
-    const READERS: usize = 300;
+    const READERS: usize = 600;
     let mut bench = Bench::new();
     bench.picture(true, 1000);
     let tasks = Tasks::new();
