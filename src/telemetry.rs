@@ -70,6 +70,8 @@ pub struct Metrics {
     pub bytes_in: Counter,
     /// Packets of publishers that no datagram can take, and that were cut anew where that is known.
     pub packets_oversize: Counter,
+    /// Datagrams of publishers that came out of their order and were put back into it.
+    pub packets_reordered: Counter,
     /// Readers attached now.
     pub readers: Family<ByOutput, Gauge>,
     /// Bursts (or pictures) delivered.
@@ -98,6 +100,7 @@ impl Metrics {
             bursts_in: Counter::default(),
             bytes_in: Counter::default(),
             packets_oversize: Counter::default(),
+            packets_reordered: Counter::default(),
             readers: Family::default(),
             units_out: Family::default(),
             bytes_out: Family::default(),
@@ -123,6 +126,11 @@ impl Metrics {
             "packets_oversize",
             "Packets of publishers that no datagram can take, and that were cut anew where it is known how",
             m.packets_oversize.clone(),
+        );
+        r.register(
+            "packets_reordered",
+            "Datagrams of publishers that were put back into their order",
+            m.packets_reordered.clone(),
         );
         r.register("readers", "Readers attached now", m.readers.clone());
         r.register(

@@ -81,7 +81,7 @@ fn section(header: &str) -> &'static str {
 }
 
 /// Name of the golden file, and a file with mistakes.
-const MISTAKES: [(&str, &str); 26] = [
+const MISTAKES: [(&str, &str); 29] = [
     ("not_toml", "[rtsp\nlisten = 1\n"),
     ("unknown_table", "[rtps]\nlisten = \"127.0.0.1:1\"\n"),
     (
@@ -144,6 +144,20 @@ const MISTAKES: [(&str, &str); 26] = [
         "auth",
         "[auth]\nrequired = \"never\"\n[[auth.users]]\nname = \"a:b\"\nha1_md5 = \"hunter2\"\n\
          ha1_sha256 = \"00\"\n[[auth.users]]\nname = \"anna\"\n",
+    ),
+    (
+        "multicast",
+        "[rtsp]\nmulticast = \"224.0.0.0/24\"\nmulticast_port = 8001\nmulticast_ttl = 0\n",
+    ),
+    (
+        "rules",
+        "[publish]\nusers = [\"eve\"]\n[paths.a]\nsource = \"publish:\"\nread = [\"anna\", \"bob\"]\n\
+         [[auth.users]]\nname = \"anna\"\nha1_md5 = \"ce3f452e65e24c137bd0167a86ad4f0a\"\n\
+         ha1_sha256 = \"02fb644b3609611d64f5ad472b67339ad827b740d4e09e8e48594b0119ec8452\"\n",
+    ),
+    (
+        "redirect",
+        "[publish]\nkeep_readers = \"2h\"\n[paths.a]\nsource = \"redirect:rtsp://anna:hunter2@cam/1\"\n",
     ),
     ("time_zone", "[privacy]\ntime_zone = \"Europe/Atlantis\"\nk = 0\n"),
     ("data_dir", "[data]\ndir = \"\"\n"),

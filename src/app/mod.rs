@@ -39,6 +39,7 @@ use crate::hub::Hub;
 use crate::hub::ring::Limits;
 use crate::privacy;
 use crate::privacy::Door;
+use crate::proto::rtsp::auth::Rule;
 use crate::proto::rtsp::auth::Users;
 use crate::telemetry::Metrics;
 use crate::web;
@@ -107,7 +108,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     let users = start
         .credentials
         .as_ref()
-        .map(|c| Arc::new(Users::new(REALM, c.users.clone())));
+        .map(|c| Arc::new(Users::new(REALM, c.users.clone()).with_rules(rules(&start.config))));
 
     let identity = identity(&start)?;
     let listeners = listen::bind(&start.config, users.as_ref(), identity.as_ref()).await?;
@@ -279,6 +280,18 @@ fn wipe_keys_in_time(tasks: &Tasks, door: &Arc<Door>) {
     });
 }
 
+/// What users may do, in the server's words.
+fn rules(config: &Config) -> Vec<Rule> {
+    let rules = config.auth.rules.iter().cloned();
+    rules
+        .map(|rule| Rule {
+            path: rule.path,
+            read: rule.read,
+            publish: rule.publish,
+        })
+        .collect()
+}
+
 fn rtsp_options(config: &Config) -> rtsp::Options {
     rtsp::Options {
         // The peer is told 5 s less than what is in force: some players are late by a little.
@@ -286,6 +299,15 @@ fn rtsp_options(config: &Config) -> rtsp::Options {
         stuck: config.rtsp.write_timeout,
         max_connections: config.rtsp.max_connections,
         publish: config.publish.allow,
+        takeover: config.publish.takeover,
+        max_per_host: config.rtsp.max_connections_per_host,
+        multicast: config.rtsp.multicast.map(|m| rtsp::Multicast {
+            first: m.first,
+            groups: m.groups,
+            port: m.port,
+            ttl: m.ttl,
+        }),
+        keep_readers: config.publish.keep_readers,
         ..rtsp::Options::default()
     }
 }

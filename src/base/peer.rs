@@ -35,6 +35,10 @@ impl PeerAddr {
     pub fn same_host(&self, other: &SocketAddr) -> bool {
         self.0.ip() == other.ip().to_canonical()
     }
+    /// Whether this is the same host as another peer.
+    pub fn same_host_as(&self, other: &Self) -> bool {
+        self.0.ip() == other.0.ip()
+    }
     /// The only way to the socket address. `tests/architecture.rs` lists the files that may call it.
     pub fn expose_to_send(&self) -> SocketAddr {
         self.0

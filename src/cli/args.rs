@@ -49,10 +49,23 @@ pub(super) enum Command {
     Stats(StatsArgs),
     /// Say what is wrong in the configuration, and at which line
     Check(Places),
+    /// Users of the configuration
+    #[command(subcommand)]
+    User(UserCommand),
     /// Print what makes a shell complete this program's command line
     Completions {
         /// The shell
         shell: Shell,
+    },
+}
+
+/// Of `user`.
+#[derive(Subcommand, Debug)]
+pub(super) enum UserCommand {
+    /// Read a password from stdin and print the user's lines for the configuration, hashed
+    Hash {
+        /// The user's name
+        name: String,
     },
 }
 

@@ -11,6 +11,7 @@ mod process;
 mod run;
 mod sources;
 mod stats;
+mod user;
 pub mod welcome;
 mod when;
 
@@ -112,6 +113,7 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
         Command::Check(places) => check::check(&places.or(&before.places)),
         Command::Devices(output) => devices::devices(output.json),
         Command::Formats(output) => formats::formats(output.json),
+        Command::User(args::UserCommand::Hash { name }) => user::hash(&name),
         Command::Completions { shell } => completions(shell),
     }
 }

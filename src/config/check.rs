@@ -10,27 +10,32 @@ use crate::config::Auth;
 use crate::config::Config;
 use crate::config::Http;
 use crate::config::Hub;
+use crate::config::Multicast;
 use crate::config::PathEntry;
 use crate::config::Privacy;
 use crate::config::Publish;
 use crate::config::Required;
 use crate::config::Rtsp;
 use crate::config::Rtsps;
+use crate::config::Rule;
 use crate::config::Tls;
 use crate::config::TlsFiles;
 use crate::config::credentials::User;
 use crate::config::credentials::user;
 use crate::config::error::ConfigErrors;
-use crate::config::file::AuthFile;
 use crate::config::file::File;
 use crate::config::file::HttpFile;
 use crate::config::file::HubFile;
+use crate::config::file::Names;
 use crate::config::file::OneOrMore;
 use crate::config::file::PathFile;
 use crate::config::file::PrivacyFile;
+use crate::config::file::PublishFile;
 use crate::config::file::RtspFile;
 use crate::config::file::TlsFile;
 use crate::config::file::UserFile;
+use crate::config::user_name_error;
+use crate::config::values;
 use crate::config::values::Checker;
 use crate::config::values::each;
 use crate::ingest::Options;
@@ -50,11 +55,9 @@ pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, Con
         tls: c.tls(&shapes.tls),
         http: c.http(&shapes.http),
         hub: c.hub(&shapes.hub),
-        publish: Publish {
-            allow: shapes.publish.allow.unwrap_or(Publish::default().allow),
-        },
+        publish: c.publish(&shapes.publish),
         paths: c.paths(&shapes.paths),
-        auth: c.auth(&shapes.auth),
+        auth: c.auth(shapes),
         privacy: c.privacy(&shapes.privacy),
         data_dir: c.directory(&shapes.data.dir),
     };
@@ -89,6 +92,13 @@ impl Checker<'_> {
                 1..=1_000_000,
                 d.max_connections,
             ),
+            max_connections_per_host: self.number(
+                "max_connections_per_host",
+                &f.max_connections_per_host,
+                0..=1_000_000,
+                d.max_connections_per_host,
+            ),
+            multicast: self.multicast(f),
         }
     }
 
@@ -118,6 +128,35 @@ impl Checker<'_> {
         Tls { files }
     }
 
+    fn multicast(&mut self, f: &RtspFile) -> Option<Multicast> {
+        let port = self.number("multicast_port", &f.multicast_port, 1_024..=65_000, 8_002);
+        if let Some(raw) = f.multicast_port.as_ref().filter(|_| port % 2 != 0) {
+            self.wrong(
+                &raw.span(),
+                "multicast_port is odd, expected an even number as RTP wants it",
+            );
+        }
+        let ttl = self.number("multicast_ttl", &f.multicast_ttl, 1..=255, 1);
+        let raw = f.multicast.as_ref()?;
+        if raw.get_ref().is_empty() {
+            return None;
+        }
+        let Some((first, groups)) = values::groups(raw.get_ref()) else {
+            self.wrong(
+                &raw.span(),
+                "multicast is no range of groups, expected as in \"239.255.42.0/24\" (224.0.1.0 to \
+                 239.255.255.255), or \"\" (off)",
+            );
+            return None;
+        };
+        Some(Multicast {
+            first,
+            groups,
+            port,
+            ttl,
+        })
+    }
+
     fn http(&mut self, f: &HttpFile) -> Http {
         let d = Http::default();
         Http {
@@ -137,6 +176,15 @@ impl Checker<'_> {
             ring_bytes: self.size("ring_size", &f.ring_size, 1 << 20..=1 << 30, d.ring_bytes),
             ring_time: self.duration("ring_time", &f.ring_time, 1..=120, d.ring_time),
             max_paths: self.number("max_paths", &f.max_paths, 0..=1_000_000, d.max_paths),
+        }
+    }
+
+    fn publish(&mut self, f: &PublishFile) -> Publish {
+        let d = Publish::default();
+        Publish {
+            allow: f.allow.unwrap_or(d.allow),
+            takeover: f.takeover.unwrap_or(d.takeover),
+            keep_readers: self.duration("keep_readers", &f.keep_readers, 0..=3_600, d.keep_readers),
         }
     }
 
@@ -231,7 +279,8 @@ impl Checker<'_> {
         whole
     }
 
-    fn auth(&mut self, f: &AuthFile) -> Auth {
+    fn auth(&mut self, shapes: &File) -> Auth {
+        let f = &shapes.auth;
         let required = match f.required.as_ref().map(|r| (r.get_ref().as_str(), r.span())) {
             None | Some(("auto", _)) => Required::Auto,
             Some(("always", _)) => Required::Always,
@@ -251,7 +300,42 @@ impl Checker<'_> {
             }
             users.push(checked);
         }
-        Auth { required, users }
+        let rules = self.rules(shapes, &users);
+        Auth {
+            required,
+            users,
+            rules,
+        }
+    }
+
+    fn rules(&mut self, shapes: &File, users: &[User]) -> Vec<Rule> {
+        let of_all = Rule {
+            publish: self.names(&shapes.publish.users, users),
+            ..Rule::default()
+        };
+        let mut rules = vec![of_all];
+        for (name, path) in &shapes.paths {
+            rules.push(Rule {
+                path: Some(name.get_ref().clone()),
+                read: self.names(&path.read, users),
+                publish: self.names(&path.publish, users),
+            });
+        }
+        rules.retain(|rule| rule.read.is_some() || rule.publish.is_some());
+        rules
+    }
+
+    fn names(&mut self, names: &Names, users: &[User]) -> Option<Vec<String>> {
+        let names = names.as_ref()?;
+        for name in names {
+            if !users.iter().any(|u| u.name == *name.get_ref()) {
+                self.wrong(
+                    &name.span(),
+                    "there is no such user, expected a name of [[auth.users]]",
+                );
+            }
+        }
+        Some(names.iter().map(|n| n.get_ref().clone()).collect())
     }
 
     fn user(&mut self, raw: &Spanned<UserFile>) -> Option<User> {
@@ -267,12 +351,8 @@ impl Checker<'_> {
             );
             return None;
         };
-        let good = |c: char| c.is_ascii_graphic() && !matches!(c, ':' | '"' | '\\' | '/' | '@');
-        if name.get_ref().is_empty() || name.get_ref().len() > 64 || !name.get_ref().chars().all(good) {
-            self.wrong(
-                &name.span(),
-                "a user name is 1 to 64 visible ASCII characters without : \" \\ / @",
-            );
+        if let Some(why) = user_name_error(name.get_ref()) {
+            self.wrong(&name.span(), why);
         }
         let checked = user(name.get_ref(), md5.get_ref(), sha256.get_ref());
         if checked.is_none() {

@@ -19,6 +19,9 @@ pub(super) type Text = Option<Spanned<String>>;
 /// A whole number and where it stands. Signed and wide, so that our range check speaks, not the parser's.
 pub(super) type Number = Option<Spanned<i64>>;
 
+/// Names of users, each at its place.
+pub(super) type Names = Option<Vec<Spanned<String>>>;
+
 /// The whole file.
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -44,6 +47,10 @@ pub(super) struct RtspFile {
     pub(super) session_timeout: Text,
     pub(super) write_timeout: Text,
     pub(super) max_connections: Number,
+    pub(super) max_connections_per_host: Number,
+    pub(super) multicast: Text,
+    pub(super) multicast_port: Number,
+    pub(super) multicast_ttl: Number,
 }
 
 /// `[rtsps]`
@@ -83,6 +90,9 @@ pub(super) struct HubFile {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct PublishFile {
     pub(super) allow: Option<bool>,
+    pub(super) takeover: Option<bool>,
+    pub(super) keep_readers: Text,
+    pub(super) users: Names,
 }
 
 /// `[paths.NAME]`
@@ -97,6 +107,8 @@ pub(super) struct PathFile {
     pub(super) silence: Text,
     pub(super) retry_first: Text,
     pub(super) retry_max: Text,
+    pub(super) read: Names,
+    pub(super) publish: Names,
 }
 
 /// `[auth]`

@@ -59,6 +59,23 @@ pub struct Rtsp {
     pub write_timeout: Duration,
     /// Open TCP connections at most.
     pub max_connections: usize,
+    /// Open TCP connections at most from one host (an IPv4 address, or an IPv6 network of 64 bits); 0: no limit.
+    pub max_connections_per_host: usize,
+    /// Groups that streams are sent to when readers ask for it; `None` is off.
+    pub multicast: Option<Multicast>,
+}
+
+/// Multicast groups, and how they are sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Multicast {
+    /// The first group.
+    pub first: Ipv4Addr,
+    /// How many groups; each path that is asked for has one.
+    pub groups: u32,
+    /// RTP port of the first track, even; each track takes two.
+    pub port: u16,
+    /// How many routers packets pass, at most.
+    pub ttl: u8,
 }
 
 impl Default for Rtsp {
@@ -69,6 +86,8 @@ impl Default for Rtsp {
             session_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(10),
             max_connections: 10_000,
+            max_connections_per_host: 0,
+            multicast: None,
         }
     }
 }
@@ -138,11 +157,19 @@ impl Default for Hub {
 pub struct Publish {
     /// Whether publishers may open paths that are not configured.
     pub allow: bool,
+    /// Whether a second publisher takes a path over; else it is refused.
+    pub takeover: bool,
+    /// How long readers wait for the next publisher when theirs has left; zero: not at all.
+    pub keep_readers: Duration,
 }
 
 impl Default for Publish {
     fn default() -> Self {
-        Self { allow: true }
+        Self {
+            allow: true,
+            takeover: false,
+            keep_readers: Duration::ZERO,
+        }
     }
 }
 
@@ -161,6 +188,18 @@ pub struct Auth {
     pub required: Required,
     /// Users of the file. Empty means the generated ones (see [`credentials`]).
     pub users: Vec<User>,
+    /// What they may do where; everything everywhere without any.
+    pub rules: Vec<Rule>,
+}
+
+/// Who may do what on a path, or on all that have no rule of their own. They count where credentials are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// A configured path; `None` for all.
+    pub path: Option<String>,
+    /// Names of users; `None`: no rule.
+    pub read: Option<Vec<String>>,
+    pub publish: Option<Vec<String>>,
 }
 
 /// Where credentials are asked for.
@@ -284,6 +323,13 @@ pub fn path_name_error(name: &str) -> Option<String> {
     PathName::parse(name).is_err().then(|| {
         format!("`{name}` is no path name, expected letters, digits and . _ ~ - , with / between parts")
     })
+}
+
+/// Why a text is no user's name, if it is none.
+pub fn user_name_error(name: &str) -> Option<&'static str> {
+    let good = |c: char| c.is_ascii_graphic() && !matches!(c, ':' | '"' | '\\' | '/' | '@');
+    let fits = (1..=64).contains(&name.len()) && name.chars().all(good);
+    (!fits).then_some("a user name is 1 to 64 visible ASCII characters without : \" \\ / @")
 }
 
 /// Why a text is no source, if it is none.

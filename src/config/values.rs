@@ -1,5 +1,6 @@
 //! The rules for single values: each reads one key, or tells what is wrong and goes on with the default.
 
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::ops::RangeInclusive;
@@ -184,6 +185,17 @@ impl Checker<'_> {
         }
         Some(PathBuf::from(raw.get_ref()))
     }
+}
+
+/// A range of multicast groups: the first, and how many. None if it is no such range, or one of the groups that
+/// routers keep to the local network (RFC 5771 section 4).
+pub(super) fn groups(text: &str) -> Option<(Ipv4Addr, u32)> {
+    let (address, bits) = text.split_once('/').unwrap_or((text, "32"));
+    let first: Ipv4Addr = address.parse().ok()?;
+    let bits: u32 = bits.parse().ok().filter(|bits| (8..=32).contains(bits))?;
+    let count = 1_u32 << (32 - bits);
+    let good = first.is_multicast() && first >= Ipv4Addr::new(224, 0, 1, 0) && first.to_bits() % count == 0;
+    good.then_some((first, count))
 }
 
 /// The texts of a list, each at its own place.

@@ -9,8 +9,10 @@ mod oversize;
 mod path;
 mod picture;
 mod publisher;
+mod quality;
 mod reader;
 pub mod ring;
+pub mod splice;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -36,6 +38,7 @@ pub use picture::PictureReader;
 pub use picture::Pictures;
 pub use publisher::Publisher;
 pub use publisher::WriteError;
+pub use quality::Quality;
 pub use reader::Next;
 pub use reader::Reader;
 pub use stream::Head;

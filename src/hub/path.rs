@@ -16,6 +16,7 @@ use crate::hub::Hub;
 use crate::hub::name::PathName;
 use crate::hub::picture::PictureReader;
 use crate::hub::picture::Pictures;
+use crate::hub::quality::Quality;
 use crate::hub::stream::Stream;
 use crate::media::Track;
 
@@ -69,6 +70,8 @@ pub struct PathSnapshot {
     pub since: SystemTime,
     /// RTP bytes that came in since the program started.
     pub bytes_in: u64,
+    /// How its stream reaches those readers that report it, all together; `None` if none does.
+    pub quality: Option<Quality>,
 }
 
 /// A named slot.
@@ -180,10 +183,10 @@ impl Path {
     /// Its present state as plain values.
     pub fn snapshot(&self) -> PathSnapshot {
         let demand = *self.demand.borrow();
-        let tracks = self
-            .stream()
-            .map(|s| s.description().tracks.clone())
-            .unwrap_or_default();
+        let stream = self.stream();
+        let tracks = stream.as_ref().map(|s| s.description().tracks.clone());
+        let tracks = tracks.unwrap_or_default();
+        let quality = stream.map(|s| s.quality()).filter(|q| q.reports > 0);
         let inner = self.inner();
         PathSnapshot {
             name: self.name.clone(),
@@ -195,6 +198,7 @@ impl Path {
             next_attempt: inner.next_attempt,
             since: inner.since,
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            quality,
         }
     }
 
@@ -245,6 +249,10 @@ impl Path {
         let last_error = self.inner().last_error.clone();
         self.report(state, last_error);
         self.leave_if_idle();
+    }
+    /// Where its readers are sent instead, if it only says so.
+    pub fn moved_to(&self) -> Option<&str> {
+        self.source.strip_prefix("redirect:")
     }
     /// Whether a publisher may come: not where a source of our own feeds the path.
     pub fn takes_publishers(&self) -> bool {

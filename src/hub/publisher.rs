@@ -258,7 +258,11 @@ impl Publisher {
             clock.anchor.get_or_insert_with(|| (self.clock.ntp(), rtp_time));
             clock.newest = Some((burst.arrived, rtp_time));
             clock.packets = clock.packets.wrapping_add(burst.packets() as u32);
-            clock.octets = clock.octets.wrapping_add(bytes as u32);
+            // Of the payload alone (RFC 3550 section 6.4.1): without the frame's and the packet's header.
+            let headers = burst.packets() * (4 + rtp::HEADER_LEN);
+            clock.octets = clock
+                .octets
+                .wrapping_add((bytes as usize).saturating_sub(headers) as u32);
             clock.next_sequence = burst.sequence.wrapping_add(burst.packets() as u16);
             let due = writer.report_due.is_none_or(|due| now >= due);
             due.then(|| clock.report(rtp_time, self.stream.cname())).flatten()

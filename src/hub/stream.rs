@@ -11,12 +11,15 @@ use crate::base::time::NtpTime;
 use crate::base::time::Rate;
 use crate::hub::burst::Burst;
 use crate::hub::burst::BurstKind;
+use crate::hub::quality::Quality;
+use crate::hub::quality::Reports;
 use crate::hub::ring::Join;
 use crate::hub::ring::Limits;
 use crate::hub::ring::Ring;
 use crate::media::Description;
 use crate::media::TrackId;
 use crate::proto::rtp::rtcp;
+use crate::proto::rtp::rtcp::ReportBlock;
 use crate::proto::rtp::srtp::MasterKey;
 use crate::proto::rtp::srtp::OVERHEAD;
 use crate::proto::rtp::srtp::Sender;
@@ -51,6 +54,7 @@ pub struct Stream {
     clocks: Mutex<Vec<TrackClock>>,
     head: watch::Sender<Head>,
     cname: String,
+    reports: Reports,
     /// Packets leave sealed with this.
     seal: Option<Mutex<Sender>>,
 }
@@ -126,6 +130,7 @@ impl Stream {
             clocks: Mutex::new(clocks),
             head: watch::Sender::new(Head { end: 0, ended: false }),
             cname,
+            reports: Reports::default(),
             seal: seal.map(|key| Mutex::new(Sender::new(key))),
         }
     }
@@ -197,6 +202,23 @@ impl Stream {
     pub fn has_rolled_over(&self) -> bool {
         let seal = self.seal.as_ref();
         seal.is_some_and(|seal| seal.lock().expect(NOT_POISONED).has_rolled_over())
+    }
+    /// A reader tells how it receives: blocks about our own sources count, others are passed over.
+    pub fn receiver_report(&self, blocks: &[ReportBlock]) {
+        for block in blocks {
+            let found = self
+                .clocks()
+                .iter()
+                .find(|c| c.ssrc == block.ssrc)
+                .map(|c| c.rate);
+            if let Some(rate) = found {
+                self.reports.add(block.fraction_lost, block.jitter, rate);
+            }
+        }
+    }
+    /// How the stream reaches its readers, all together.
+    pub fn quality(&self) -> Quality {
+        self.reports.get()
     }
     /// The wall time of a track's timestamp: what puts tracks with clocks of their own side by side.
     pub fn ntp(&self, track: TrackId, rtp_time: u32) -> Option<NtpTime> {

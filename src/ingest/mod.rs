@@ -77,7 +77,8 @@ pub fn start(
         path,
     };
     match source {
-        Source::Publish => Ok(()), // a publisher comes through the RTSP server
+        Source::Redirect(_) => Ok(()), // the RTSP server sends its readers away
+        Source::Publish => Ok(()),     // a publisher comes through the RTSP server
         Source::Pattern { ask } => tasks.spawn_thread("pattern", move |stop| {
             pattern::run(&context, &ask, &stop);
         }),

@@ -8,7 +8,7 @@ use crate::ingest::pull::Scheme;
 
 /// The codings of addresses that are understood.
 const KINDS: &str = "`webcam:`, `webcam:DEVICE`, `pattern:`, `publish:`, `rtsp://`, `rtsps://`, `http://`, \
-                     `https://`, `rtmp://`, `srt://`, `udp://` and `file:`";
+                     `https://`, `rtmp://`, `srt://`, `udp://`, `file:` and `redirect:`";
 /// What may follow a `?`.
 const KEYS: &[&str] = &["size", "fps", "format", "bitrate"];
 const MIN_SIDE: u32 = 32;
@@ -80,6 +80,8 @@ pub enum Source {
     Pattern { ask: Ask },
     /// Whoever publishes to the path.
     Publish,
+    /// Nothing: readers are sent to this RTSP address, which has no credentials in it.
+    Redirect(String),
     /// An address that is read.
     Pull(Box<Pull>),
 }
@@ -95,6 +97,8 @@ pub enum SourceError {
     Unknown(String),
     #[error("`publish:` takes nothing after the colon: the publisher chooses")]
     PublishTakesNothing,
+    #[error("`redirect:` needs an rtsp:// or rtsps:// address without user and password behind it")]
+    BadRedirect,
     #[error("`pattern:` has no device; write `pattern:?size=640x360&fps=15`")]
     PatternHasNoDevice,
     #[error("the device's name holds a control character")]
@@ -131,6 +135,7 @@ impl Source {
             "pattern" => pattern(rest),
             "publish" if rest.is_empty() => Ok(Self::Publish),
             "publish" => Err(SourceError::PublishTakesNothing),
+            "redirect" => redirect(rest),
             "" => Err(SourceError::NoKind),
             other => match Scheme::of(other) {
                 Some(scheme) => Ok(Self::Pull(Box::new(Pull::parse(scheme, rest)?))),
@@ -146,9 +151,21 @@ impl Source {
             }
             Self::Pattern { ask } => format!("pattern:{}", query(ask)),
             Self::Publish => "publish:".to_owned(),
+            Self::Redirect(to) => format!("redirect:{to}"),
             Self::Pull(pull) => pull.label(),
         }
     }
+}
+
+fn redirect(rest: &str) -> Result<Source, SourceError> {
+    let to = rest.trim();
+    let (scheme, behind) = to.split_once("://").ok_or(SourceError::BadRedirect)?;
+    let known = ["rtsp", "rtsps"].contains(&scheme.to_ascii_lowercase().as_str());
+    let plain = !behind.contains(['@', '#']) && behind.bytes().all(|b| b.is_ascii_graphic());
+    if !known || !plain || behind.is_empty() || behind.starts_with('/') {
+        return Err(SourceError::BadRedirect);
+    }
+    Ok(Source::Redirect(to.to_owned()))
 }
 
 fn webcam(rest: &str) -> Result<Source, SourceError> {
@@ -291,6 +308,19 @@ mod tests {
         assert_eq!(webcam_of("webcam:HD Camera").0.as_deref(), Some("HD Camera"));
         assert_eq!(webcam_of("webcam:?bitrate=1.5M").1.bitrate, Some(1_500_000));
         assert_eq!(webcam_of("Webcam:?bitrate=800k").1.bitrate, Some(800_000));
+        let elsewhere = Source::parse("redirect:rtsp://192.0.2.7/a?b=c").unwrap();
+        assert_eq!(elsewhere.label(), "redirect:rtsp://192.0.2.7/a?b=c");
+        for bad in [
+            "",
+            "http://h/a",
+            "rtsp://u:p@h/a",
+            "rtsp:///a",
+            "rtsp://h/a b",
+            "rtsp://h/a#b",
+        ] {
+            let parsed = Source::parse(&format!("redirect:{bad}"));
+            assert_eq!(parsed, Err(SourceError::BadRedirect), "{bad}");
+        }
         assert_eq!(Source::parse("publish:"), Ok(Source::Publish));
         let ask = Ask {
             size: Some(VGA),

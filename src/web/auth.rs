@@ -6,6 +6,7 @@ use hyper::HeaderMap;
 use hyper::header;
 use zeroize::Zeroizing;
 
+use crate::proto::rtsp::auth::Action;
 use crate::proto::rtsp::auth::Users;
 
 /// Longest credentials that are looked at, in base64 characters.
@@ -14,13 +15,16 @@ const MAX: usize = 1024;
 /// Whether the request has the credentials of one of the users. Takes as long for a wrong name as for a
 /// wrong password, and tells nobody which it was.
 pub(super) fn admits(users: &Users, headers: &HeaderMap) -> bool {
-    let Some((name, password)) = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|v| basic(v.as_bytes()))
-    else {
-        return false;
-    };
-    users.check_basic(&name, &password)
+    given(headers).is_some_and(|(name, password)| users.check_basic(&name, &password))
+}
+
+/// Whether the user, whose credentials [`admits`] found good, may watch this path.
+pub(super) fn may_watch(users: &Users, headers: &HeaderMap, path: &str) -> bool {
+    given(headers).is_some_and(|(name, _)| users.may(&name, Action::Read, path))
+}
+
+fn given(headers: &HeaderMap) -> Option<(Zeroizing<String>, Zeroizing<String>)> {
+    basic(headers.get(header::AUTHORIZATION)?.as_bytes())
 }
 
 /// Name and password of an `Authorization` header; wiped when dropped.

@@ -75,6 +75,14 @@ impl Problem {
             "Basic realm=\"louver\", charset=\"UTF-8\"",
         )
     }
+    /// The user may not watch this path.
+    pub(super) fn forbidden() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "this user may not watch this path",
+            "use the name of a user that the configuration lets read it",
+        )
+    }
     /// A browser was sent here by a name that is not ours (DNS rebinding).
     pub(super) fn wrong_host() -> Self {
         Self::new(

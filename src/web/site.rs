@@ -114,6 +114,12 @@ impl Site {
             Route::ToPlayer { path } => self.find(&path).map(|path| to_player(&path)),
             Route::Live { path, what } => {
                 let path = self.find(&path)?;
+                if let Some(users) = &self.ctx.users
+                    && !auth::may_watch(users, &asked.headers, path.name().as_str())
+                {
+                    self.ctx.metrics.lose(Reason::Unauthorized, 1);
+                    return Err(Problem::forbidden());
+                }
                 self.live(&path, what, asked, peer).await
             }
         }

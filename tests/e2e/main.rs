@@ -18,6 +18,7 @@ mod canary; // what must never be found anywhere
 mod clips; // files with identifiable pictures
 mod device; // cameras that say what a file of tests/devices says
 mod http; // a small HTTP client that chooses its source address
+mod island; // a network of its own
 mod peers; // ffmpeg, GStreamer, retina, VLC, Chromium
 mod relay; // the program under test
 mod rtsp; // a small RTSP reader that chooses its source address
@@ -28,15 +29,20 @@ mod chain; // a relay that pulls from a relay
 mod codecs; // every codec that ffmpeg puts into RTP
 mod containers; // files, downloads, RTMP, SRT, MPEG-TS as sources
 mod devices; // makes of cameras and their quirks
+mod dialogues; // the rules of RTSP, as dialogues by hand
 mod memory; // libraries that only the loader needs
+mod multicast; // one sender for many readers
 mod pattern; // the test picture, number by number
 mod privacy; // a viewer made of canaries
 mod publish_read; // the matrix of publishers and readers
+mod publishers; // publishers that come one after the other
 mod pull; // sources that come and go
 mod raw; // what no installed program can publish
 mod secure; // TLS, tunnels in HTTP and WebSocket
 mod seeds; // the commands people asked with
 mod shutdown; // signals, taken ports, power cuts
 mod stats; // a scripted audience
+mod strangers; // floods, half requests, no descriptors
+mod tshark; // an independent reader of all that is said
 mod vlc; // stock VLC: sound, case, passwords
 mod web; // pages, pictures, API

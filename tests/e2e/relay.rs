@@ -352,7 +352,8 @@ impl Drop for Relay {
     }
 }
 
-fn basic(user: &str, password: &str) -> String {
+/// An `Authorization` header.
+pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 

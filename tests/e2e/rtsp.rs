@@ -40,7 +40,7 @@ pub struct Conn {
     input: Vec<u8>,
     /// Sent with every request.
     pub headers: Vec<(String, String)>,
-    session: Option<String>,
+    pub session: Option<String>,
     cseq: u32,
     /// Interleaved packets that came so far, by channel.
     pub packets: [u64; 4],
@@ -133,6 +133,10 @@ impl Conn {
             assert!(Instant::now() < until, "no answer");
         }
     }
+    /// Whether the relay has closed the connection.
+    pub fn has_ended(&mut self) -> bool {
+        !self.fill()
+    }
     /// Waits a moment for more bytes; false when the relay closed.
     fn fill(&mut self) -> bool {
         let mut chunk = [0; 65536];
@@ -206,7 +210,17 @@ pub struct Viewer {
 impl Viewer {
     /// Goes all the way to the first packet.
     #[track_caller]
-    pub fn watch(mut conn: Conn, path: &str, transport: Transport) -> Self {
+    pub fn watch(conn: Conn, path: &str, transport: Transport) -> Self {
+        let mut viewer = Self::begin(conn, path, transport);
+        let until = Instant::now() + DEADLINE;
+        while viewer.started.is_none() {
+            assert!(viewer.receive() && Instant::now() < until, "no packet after PLAY");
+        }
+        viewer
+    }
+    /// Goes as far as the answer to PLAY.
+    #[track_caller]
+    pub fn begin(mut conn: Conn, path: &str, transport: Transport) -> Self {
         let to = conn.stream.peer_addr().unwrap();
         let from = conn.stream.local_addr().unwrap().ip();
         let url = format!("rtsp://localhost:{}/{path}", to.port());
@@ -233,18 +247,13 @@ impl Viewer {
             conn.ok("SETUP", &format!("{base}{control}"), &[("Transport", &transport)]);
         }
         conn.ok("PLAY", &url, &[("Range", "npt=0.000-")]);
-        let mut viewer = Self {
+        Self {
             conn,
             url,
             udp,
             packets: 0,
             started: None,
-        };
-        let until = Instant::now() + DEADLINE;
-        while viewer.started.is_none() {
-            assert!(viewer.receive() && Instant::now() < until, "no packet after PLAY");
         }
-        viewer
     }
     /// Goes on watching until so much time has passed since the first packet.
     #[track_caller]
@@ -289,7 +298,7 @@ impl Viewer {
 }
 
 /// Two neighbouring ports, the lower one even, as RTP wants.
-fn udp_pair(from: IpAddr) -> (UdpSocket, UdpSocket) {
+pub fn udp_pair(from: IpAddr) -> (UdpSocket, UdpSocket) {
     for _ in 0..1000 {
         let rtp = UdpSocket::bind((from, 0)).unwrap();
         let port = rtp.local_addr().unwrap().port();

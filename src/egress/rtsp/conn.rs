@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::task::Poll;
 use std::task::ready;
+use std::time::Duration;
 use std::time::Instant;
 
 use tokio::io::AsyncRead;
@@ -25,13 +26,14 @@ use crate::egress::rtsp::few::Few;
 use crate::egress::rtsp::front;
 use crate::egress::rtsp::front::Begun;
 use crate::egress::rtsp::link::Input as LinkInput;
+use crate::egress::rtsp::multicast::Groups;
 use crate::egress::rtsp::play::Play;
 use crate::egress::rtsp::play::TrackWay;
 use crate::egress::rtsp::record::Recording;
+use crate::egress::rtsp::routes::Route;
 use crate::egress::rtsp::seat::Seat;
 use crate::egress::rtsp::tcp::TcpOut;
 use crate::egress::rtsp::tcp::Wrote;
-use crate::egress::rtsp::udp::Route;
 use crate::egress::rtsp::udp::UdpPair;
 use crate::hub::Path;
 use crate::hub::PathName;
@@ -60,6 +62,8 @@ use crate::proto::sdp::Keying;
 use crate::telemetry::Reason;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
+/// How often a reader of a group is looked after.
+const LOOK: Duration = Duration::from_secs(1);
 /// Taken from the socket in one go. A publisher's picture in one read is one burst.
 const READ: usize = 64 << 10;
 
@@ -75,12 +79,14 @@ pub(super) fn open(
     server: &Arc<Server>,
     begun: Begun,
     udp: Option<Arc<UdpPair>>,
+    groups: Option<Arc<Groups>>,
     users: Option<Arc<Users>>,
 ) -> Option<(Box<Driver>, Seat)> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).ok()?;
     let options = Options {
         server_ports: udp.as_ref().map(|u| u.ports()),
+        multicast: groups.is_some(),
         idle: server.context.options.idle,
         users,
         carrier: match begun.carrier {
@@ -106,6 +112,7 @@ pub(super) fn open(
         core,
         peer: begun.peer,
         udp,
+        groups,
         attention,
         plays: Few::default(),
         records: Few::default(),
@@ -130,6 +137,7 @@ pub(super) struct Driver {
     core: Conn,
     peer: PeerAddr,
     udp: Option<Arc<UdpPair>>,
+    groups: Option<Arc<Groups>>,
     /// Told by the fan-out when a stream that is read here has ended, or the socket failed or is full.
     attention: Arc<Notify>,
     plays: Few<Box<Play>>,
@@ -148,6 +156,7 @@ impl Driver {
             };
             self.flush_and_begin()?;
             let wake = self.stuck_at().map_or(wake, |at| at.min(wake));
+            let wake = self.look_at().map_or(wake, |at| at.min(wake));
             tokio::select! {
                 read = read(&mut self.input, &mut self.core, &self.server.context) => {
                     if read? == 0 {
@@ -159,10 +168,15 @@ impl Driver {
                     ready?;
                     self.catch_up()?;
                 }
-                () = tokio::time::sleep_until(wake.into()) => self.tick()?,
+                () = tokio::time::sleep_until(wake.into()) => {
+                    self.tick()?;
+                    if self.plays.values().any(|play| play.is_in_group() && play.bye_if_ended()) {
+                        return Ok(());
+                    }
+                }
                 // If the socket is full, the next turn waits for room.
                 () = self.attention.notified() => {
-                    if self.plays.values().any(|play| play.bye_if_ended()) {
+                    if self.plays.values().any(|play| play.bye_if_ended()) || self.is_taken_over() {
                         return Ok(());
                     }
                 }
@@ -199,6 +213,8 @@ impl Driver {
                             .lock()
                             .expect(NOT_POISONED)
                             .packet(track, rtcp, &packet);
+                    } else if let Some(play) = self.plays.get(session) {
+                        play.report(&packet);
                     }
                 }
                 Output::WaitUntil(at) => return Ok(Some(at)),
@@ -253,6 +269,11 @@ impl Driver {
         }
         Ok(())
     }
+    /// When to look whether a stream has ended that nobody tells us of: one that goes to a group.
+    fn look_at(&self) -> Option<Instant> {
+        let in_group = self.plays.values().any(|play| play.is_in_group());
+        in_group.then(|| self.now() + LOOK)
+    }
     /// When a reader whose socket is full has been patient enough with us.
     fn stuck_at(&self) -> Option<Instant> {
         let full = self.out.is_full();
@@ -285,6 +306,12 @@ impl Driver {
                     .into_iter()
                     .for_each(|play| play.drop_track(track));
             }
+            Event::Forbidden { path } => {
+                self.server.context.metrics.lose(Reason::Unauthorized, 1);
+                if let Some(path) = self.server.context.hub.find(&path) {
+                    tracing::warn!(path = %path.name(), "A user was refused: it may not do that here.");
+                }
+            }
             Event::Unauthorized { path } => {
                 self.server.context.metrics.lose(Reason::Unauthorized, 1);
                 match self.server.context.hub.find(&path) {
@@ -296,12 +323,34 @@ impl Driver {
             }
         }
     }
+    /// The connection is over: sessions that need none are kept for another one.
+    pub(super) fn give_up(&mut self) {
+        for session in self.core.give_up() {
+            if let Some(play) = self.plays.remove(session.id()) {
+                self.server.keeper.keep(session, play, self.peer.again());
+            }
+        }
+    }
+    fn claim(&mut self, session: SessionId) -> Answer {
+        let kept = self.server.keeper.claim(session, &self.peer);
+        let kept = kept.map(|(kept, play)| {
+            play.answer_to(&self.attention);
+            self.plays.insert(session, play);
+            Box::new(kept)
+        });
+        Answer::Kept(kept)
+    }
     fn end(&mut self, session: SessionId) {
         self.plays.remove(session);
         if let Some(record) = self.records.remove(session) {
             self.close_routes(&record);
             self.announced = None;
         }
+    }
+    /// Whether another publisher has a path that was published here.
+    fn is_taken_over(&self) -> bool {
+        let mut all = self.records.values().map(|r| &r.recording).chain(&self.announced);
+        all.any(|r| r.lock().expect(NOT_POISONED).is_taken_over())
     }
     fn close_routes(&self, record: &Record) {
         for (rtp, rtcp) in &record.routes {
@@ -326,7 +375,7 @@ impl Driver {
                     });
                 }
                 Ok(Answer::Describe {
-                    sdp: sdp::write(&stream.description(), stream.id()),
+                    sdp: self.describe(&target, &path, &stream),
                 })
             }
             Ask::Announce(target, body) => self.announce(&target, &body),
@@ -339,9 +388,13 @@ impl Driver {
                     rtp_info: play.prepare(now, patience).await,
                 })
             }
+            Ask::Claim { session } => Ok(self.claim(session)),
             Ask::Record { session } => {
                 let record = self.records.get(session).ok_or(Refusal::Internal)?;
                 record.recording.lock().expect(NOT_POISONED).set_running(true);
+                for (rtp, rtcp) in &record.routes {
+                    self.udp.iter().for_each(|udp| udp.punch(*rtp, *rtcp));
+                }
                 Ok(Answer::Recording)
             }
         }
@@ -360,20 +413,26 @@ impl Driver {
             tracing::warn!(path = %name, error = %e, "A publisher announced a stream that cannot be read.");
             Refusal::BadSdp
         })?;
-        let publisher = context.hub.publish(&name, description).map_err(|e| match e {
+        let types = description.tracks.iter().map(|t| t.payload_type).collect();
+        let publishers = &self.server.publishers;
+        let line = publishers.publish(&name, description).map_err(|e| match e {
             PublishError::AlreadyPublished => Refusal::AlreadyPublished,
             PublishError::TooManyPaths => Refusal::Limit,
             PublishError::NoTracks => Refusal::BadSdp,
             PublishError::NoRandomness => Refusal::Internal,
         })?;
-        tracing::info!(path = %name, tracks = publisher.stream().description().tracks.len(), "A publisher came.");
-        let mut recording = Recording::new(publisher, context.clock.clone(), Arc::clone(&context.metrics));
+        tracing::info!(path = %name, tracks = controls.len(), "A publisher came.");
+        let (clock, metrics) = (context.clock.clone(), Arc::clone(&context.metrics));
+        let attention = Arc::clone(&self.attention);
+        let mut recording = Recording::new(line, types, Arc::clone(publishers), attention, clock, metrics);
         for (n, keying) in sdp::keys(body).iter().enumerate() {
             if let Keying::Key(message) = keying {
                 recording.unseal(TrackId(n as u8), message); // there are at most 16
             }
         }
-        self.announced = Some(Arc::new(Mutex::new(recording)));
+        let recording = Arc::new(Mutex::new(recording));
+        publishers.register(&name, &recording);
+        self.announced = Some(recording);
         Ok(Answer::Announced { controls })
     }
     fn setup_record(&mut self, setup: &SetupRequest) -> Result<Answer, Refusal> {
@@ -424,7 +483,8 @@ impl Driver {
         let udp = self.udp.as_ref().ok_or(Refusal::UnsupportedTransport)?;
         let rtp = self.peer.with_port(client_rtp).expose_to_send();
         let rtcp = self.peer.with_port(client_rtcp).expose_to_send();
-        if !udp.open_route(rtp, rtcp, &Route::Publisher(Arc::clone(&record.recording), track)) {
+        let route = Route::Publisher(Arc::clone(&record.recording), track);
+        if !udp.open_route(rtp, rtcp, &route, self.now()) {
             return Err(Refusal::PortsTaken);
         }
         record.routes.push((rtp, rtcp));
@@ -451,12 +511,16 @@ impl Driver {
                 self.peer.with_port(client_rtp).expose_to_send(),
                 self.peer.with_port(client_rtcp).expose_to_send(),
             ),
+            ChosenTransport::Multicast => TrackWay::Multicast,
         };
-        let track = setup.track.unwrap_or(TrackId(0));
+        let (track, now) = (setup.track.unwrap_or(TrackId(0)), self.now());
         let answer = match play.stream().ssrc(track) {
             None => Err(Refusal::NotFound),
             Some(_) if play.stream().is_sealed() != setup.sealed => Err(Refusal::UnsupportedTransport),
-            Some(_) if !play.set_way(track, way, self.udp.as_ref()) => Err(Refusal::PortsTaken),
+            Some(_) if !play.set_way(track, way, self.udp.as_ref(), now) => Err(Refusal::PortsTaken),
+            Some(ssrc) if matches!(way, TrackWay::Multicast) => {
+                self.join_group(&mut play, &setup, ssrc, track)
+            }
             Some(ssrc) => Ok(match play.sealed() {
                 None => Answer::SetUp { ssrc },
                 Some(sealed) => Answer::SetUpSealed {
@@ -469,6 +533,35 @@ impl Driver {
             self.plays.insert(setup.session, play); // a refused first SETUP leaves no session behind
         }
         answer
+    }
+}
+
+impl Driver {
+    fn join_group(
+        &self,
+        play: &mut Play,
+        setup: &SetupRequest,
+        ssrc: u32,
+        track: TrackId,
+    ) -> Result<Answer, Refusal> {
+        let groups = self
+            .groups
+            .as_ref()
+            .filter(|_| setup.rendition == Rendition::Native && !setup.sealed);
+        let groups = groups.ok_or(Refusal::UnsupportedTransport)?;
+        let group = groups.told(play.path_name(), track).ok_or(Refusal::Limit)?;
+        play.set_group(groups);
+        Ok(Answer::SetUpMulticast { ssrc, group })
+    }
+    /// What a reader is told of a stream; with the group's address for VLC, if it asks for that.
+    fn describe(&self, target: &Target, path: &Path, stream: &Stream) -> String {
+        let sdp = sdp::write(&stream.description(), stream.id());
+        let asks = |query: &String| query.split('&').any(|q| q.eq_ignore_ascii_case("vlcmulticast"));
+        let groups = self
+            .groups
+            .as_ref()
+            .filter(|_| target.query.as_ref().is_some_and(asks));
+        groups.and_then(|g| g.describe(&sdp, path.name())).unwrap_or(sdp)
     }
 }
 
@@ -494,6 +587,10 @@ async fn read(input: &mut LinkInput, core: &mut Conn, context: &Context) -> io::
 /// The path and its stream; waits a while for a stream that is about to begin.
 async fn find(server: &Server, target: &Target) -> Result<(Arc<Path>, Arc<Stream>), Refusal> {
     let path = server.context.hub.find(&target.path).ok_or(Refusal::NotFound)?;
+    if let Some(location) = path.moved_to() {
+        let location = location.to_owned();
+        return Err(Refusal::Moved { location });
+    }
     let stream = path
         .ready(server.context.options.patience)
         .await

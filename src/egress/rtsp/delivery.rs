@@ -95,8 +95,8 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// A reader that starts with burst `at`. `begin` opens its statistics session when the first access
-    /// unit has left.
-    pub(super) fn new(stream: Arc<Stream>, way: Way, at: u64, now: Instant, begin: Begin) -> Self {
+    /// unit has left; there is none for a multicast group, whose readers have their own.
+    pub(super) fn new(stream: Arc<Stream>, way: Way, at: u64, now: Instant, begin: Option<Begin>) -> Self {
         Self {
             stream,
             way,
@@ -104,7 +104,7 @@ impl Delivery {
             packet: 0,
             unreported: u64::MAX,
             session: None,
-            begin: Some(begin),
+            begin,
             tally: Tally::default(),
             progress: now,
             not_before: now,
@@ -121,6 +121,7 @@ impl Delivery {
             Way::Udp { .. } if now < self.not_before => return Ok(Pumped::Paced(self.not_before)),
             _ => {}
         }
+        self.way.follow();
         let mut budget = UDP_SLICE;
         loop {
             let held: Vec<Arc<Burst>>;
@@ -182,7 +183,7 @@ impl Delivery {
                 let frames: Vec<Bytes> = frames.collect();
                 let _ = out.write(frames.iter()); // the connection ends anyway
             }
-            Way::Udp { sockets, ports } => tracks.iter().for_each(|(track, packet)| {
+            Way::Udp { sockets, ports, .. } => tracks.iter().for_each(|(track, packet)| {
                 let to = ports.get(usize::from(track.0)).copied().flatten();
                 to.into_iter().for_each(|to| sockets.send_rtcp(packet, to.rtcp()));
             }),
@@ -267,7 +268,7 @@ impl Delivery {
     }
     /// By UDP: a slice; the rest after a pause, and at once when the kernel has room again.
     fn send(&mut self, now: Instant, bursts: &[Arc<Burst>], budget: &mut usize) -> Pumped {
-        let Way::Udp { sockets, ports } = &self.way else {
+        let Way::Udp { sockets, ports, .. } = &self.way else {
             return Pumped::CaughtUp;
         };
         for burst in bursts {

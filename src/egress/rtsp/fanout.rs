@@ -45,7 +45,7 @@ pub(super) struct Slot {
     /// The reader has gone; the shard lets go of it.
     gone: AtomicBool,
     /// Tells the connection that the stream ended or the socket failed.
-    over: Arc<Notify>,
+    over: Mutex<Arc<Notify>>,
 }
 
 impl Slot {
@@ -55,7 +55,7 @@ impl Slot {
             output,
             idle: AtomicBool::new(true),
             gone: AtomicBool::new(false),
-            over,
+            over: Mutex::new(over),
         })
     }
     pub(super) fn delivery(&self) -> MutexGuard<'_, Delivery> {
@@ -64,6 +64,14 @@ impl Slot {
     /// Takes the reader out of (or puts it back into) the shard's round.
     pub(super) fn set_idle(&self, idle: bool) {
         self.idle.store(idle, Ordering::Release);
+    }
+    /// Whom to tell from now on; also at once, for what may have happened meanwhile.
+    pub(super) fn tell(&self, over: &Arc<Notify>) {
+        *self.over.lock().expect(NOT_POISONED) = Arc::clone(over);
+        over.notify_one();
+    }
+    fn is_over(&self) {
+        self.over.lock().expect(NOT_POISONED).notify_one();
     }
     /// The reader has gone for good.
     pub(super) fn leave(&self) {
@@ -279,7 +287,7 @@ impl<'a> Round<'a> {
             }
             Err(_) => {
                 slot.set_idle(true); // its connection ends
-                slot.over.notify_one();
+                slot.is_over();
             }
         }
         self.tallies[usize::from(slot.output == Output::RtspUdp)].add(delivery.take_tally());
@@ -296,7 +304,7 @@ impl<'a> Round<'a> {
     /// The stream has ended: everybody is told, and nobody is served any more.
     fn end(&mut self) {
         for slot in self.readers.drain(..) {
-            slot.over.notify_one();
+            slot.is_over();
             self.shard.readers.fetch_sub(1, Ordering::Relaxed);
         }
         self.paced.clear();

@@ -8,9 +8,15 @@ mod delivery;
 mod fanout;
 mod few;
 mod front;
+mod guests;
+mod keeper;
 mod link;
+mod multicast;
 mod play;
+mod publishers;
 mod record;
+mod reorder;
+mod routes;
 mod seat;
 mod segments;
 mod tcp;
@@ -43,6 +49,11 @@ use crate::telemetry::Reason;
 
 use fanout::Fanouts;
 use front::Arrival;
+use guests::Guests;
+use keeper::Keeper;
+use multicast::Groups;
+pub use multicast::Multicast;
+use publishers::Publishers;
 use seat::Seat;
 use tunnel::Tunnels;
 use udp::UdpPair;
@@ -58,8 +69,16 @@ pub struct Options {
     pub patience: Duration,
     /// Connections at a time; more are closed at once.
     pub max_connections: usize,
+    /// Connections of one host at a time; 0: no limit.
+    pub max_per_host: usize,
     /// Whether strangers may publish to paths that have no configured source.
     pub publish: bool,
+    /// Whether a second publisher takes the path over instead of being refused.
+    pub takeover: bool,
+    /// Groups that streams are sent to when readers ask for it.
+    pub multicast: Option<Multicast>,
+    /// How long readers of a publisher that has left wait for the next; zero: they end with it.
+    pub keep_readers: Duration,
 }
 
 impl Default for Options {
@@ -69,7 +88,11 @@ impl Default for Options {
             stuck: Duration::from_secs(10),
             patience: Duration::from_secs(5),
             max_connections: 4096,
+            max_per_host: 0,
             publish: true,
+            takeover: false,
+            multicast: None,
+            keep_readers: Duration::ZERO,
         }
     }
 }
@@ -149,9 +172,13 @@ pub enum BindError {
 struct Server {
     context: Context,
     fanouts: Arc<Fanouts>,
+    keeper: Arc<Keeper>,
+    publishers: Arc<Publishers>,
+    groups: Option<Arc<Groups>>,
     renditions: Arc<Renditions>,
     sealed: Arc<SealedStreams>,
     connections: Arc<Semaphore>,
+    guests: Arc<Guests>,
     tasks: Tasks,
 }
 
@@ -160,13 +187,33 @@ pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
     let fanouts = Fanouts::new(tasks.child(), context.clock.clone(), Arc::clone(&context.metrics));
     let renditions = Renditions::new(Arc::clone(&context.hub), tasks.child(), context.clock.clone());
     let sealed = SealedStreams::new(Arc::clone(&context.hub), tasks.child(), context.clock.clone());
+    let (clock, metrics) = (context.clock.clone(), Arc::clone(&context.metrics));
+    let keeper = Keeper::new(context.options.idle, clock, metrics);
+    let keeping = Arc::clone(&keeper);
+    tasks.spawn("rtsp-kept", move |stop| async move { keeping.run(stop).await });
+    let (takeover, keep) = (context.options.takeover, context.options.keep_readers);
+    let (hub, clock) = (Arc::clone(&context.hub), context.clock.clone());
+    let publishers = Publishers::new(takeover, keep, hub, clock);
+    let ending = Arc::clone(&publishers);
+    tasks.spawn(
+        "rtsp-publishers",
+        move |stop| async move { ending.run(stop).await },
+    );
+    // One sender for the readers of all listeners.
+    let udp = listeners.iter().find_map(|l| l.udp.as_ref());
+    let groups = context.options.multicast.zip(udp);
+    let groups = groups.map(|(options, udp)| Arc::new(Groups::new(options, Arc::clone(udp))));
     let connections = Arc::new(Semaphore::new(context.options.max_connections));
     let server = Arc::new(Server {
         context,
         fanouts,
+        keeper,
+        publishers,
+        groups,
         renditions,
         sealed,
         connections,
+        guests: Arc::default(),
         tasks: tasks.child(),
     });
     for listener in listeners {
@@ -199,18 +246,24 @@ impl Server {
                 continue;
             };
             tcp_options(&socket);
+            let peer = PeerAddr::new(from);
+            let Some(guest) = self.guests.admit(&peer, self.context.options.max_per_host) else {
+                self.context.metrics.lose(Reason::Limit, 1);
+                continue;
+            };
             let arrival = Arrival {
                 socket,
-                peer: PeerAddr::new(from),
+                peer,
                 seat: Seat::new(permit, Arc::clone(&self.context.metrics)),
                 tls: listener.tls.clone(),
                 tunnels: Arc::clone(&listener.tunnels),
             };
             let (server, udp, users) = (Arc::clone(&self), listener.udp.clone(), listener.users.clone());
+            let groups = self.groups.clone();
             // Boxed: soon over, and its size would be every connection's.
             let begun = Box::pin(async move {
                 let begun = arrival.begin(&server).await?;
-                let (conn, seat) = conn::open(&server, begun, udp, users)?;
+                let (conn, seat) = conn::open(&server, begun, udp, groups, users)?;
                 Some((conn, seat))
             });
             self.tasks.spawn_unnamed(move |stop| async move {
@@ -220,6 +273,10 @@ impl Server {
                 };
                 let Some((mut conn, _seat)) = begun else { return };
                 let _nobody_left_to_tell = conn.run(&stop).await;
+                if !stop.is_cancelled() {
+                    conn.give_up();
+                }
+                drop(guest);
             });
         }
     }

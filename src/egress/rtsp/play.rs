@@ -10,21 +10,28 @@ use tokio::sync::Notify;
 
 use crate::analytics::Protocol;
 use crate::analytics::Recorder;
+use crate::analytics::SessionHandle;
 use crate::analytics::Transport;
+use crate::egress::rtsp::delivery::Begin;
 use crate::egress::rtsp::delivery::Delivery;
 use crate::egress::rtsp::delivery::Pumped;
 use crate::egress::rtsp::fanout::Fanouts;
 use crate::egress::rtsp::fanout::Slot;
+use crate::egress::rtsp::multicast::Groups;
+use crate::egress::rtsp::multicast::Sender;
+use crate::egress::rtsp::routes::Heard;
+use crate::egress::rtsp::routes::Route;
 use crate::egress::rtsp::tcp::TcpOut;
-use crate::egress::rtsp::udp::Heard;
-use crate::egress::rtsp::udp::Route;
 use crate::egress::rtsp::udp::UdpPair;
 use crate::egress::rtsp::way::Way;
 use crate::egress::sealed::Sealed;
 use crate::hub::Attached;
+use crate::hub::PathName;
 use crate::hub::Stream;
 use crate::media::TrackId;
 use crate::privacy::Viewer;
+use crate::proto::rtp::rtcp;
+use crate::proto::rtp::rtcp::Rtcp;
 use crate::proto::rtsp::server::RtpInfo;
 use crate::telemetry::Output;
 
@@ -33,6 +40,8 @@ use crate::telemetry::Output;
 pub(super) enum TrackWay {
     Tcp(u8, u8),
     Udp(SocketAddr, SocketAddr),
+    /// To a group: one sender for all readers.
+    Multicast,
 }
 
 /// Where a playing session stands.
@@ -47,6 +56,14 @@ enum State {
 /// A stream that brings nothing for so long gives its readers nothing to report on.
 const AWAY: Duration = Duration::from_secs(2);
 
+/// What a reader of a multicast group has.
+struct InGroup {
+    groups: Arc<Groups>,
+    /// While it plays.
+    sender: Option<Arc<Sender>>,
+    session: Option<SessionHandle>,
+}
+
 /// One playing session.
 pub(super) struct Play {
     reading: Attached,
@@ -59,6 +76,8 @@ pub(super) struct Play {
     heard: Option<Arc<Heard>>,
     state: State,
     slot: Option<Arc<Slot>>,
+    /// What sends to the group, and the statistics session, where that is the way.
+    group: Option<Box<InGroup>>,
     /// Opens the statistics session; taken when media begins.
     viewer: Option<Viewer>,
     /// The name it is counted under; taken at the same time.
@@ -102,10 +121,15 @@ impl Play {
             since: now,
             state: State::Silent,
             slot: None,
+            group: None,
             viewer,
             path: path.into(),
             sealed: None,
         }
+    }
+    /// The path that is read.
+    pub(super) fn path_name(&self) -> &PathName {
+        self.reading.path().name()
     }
     pub(super) fn stream(&self) -> &Arc<Stream> {
         &self.stream
@@ -121,12 +145,21 @@ impl Play {
             .for_each(|slot| slot.delivery().note_progress(now));
     }
     /// Adds or replaces a track's way. False if another session has its UDP ports.
-    pub(super) fn set_way(&mut self, track: TrackId, way: TrackWay, udp: Option<&Arc<UdpPair>>) -> bool {
+    pub(super) fn set_way(
+        &mut self,
+        track: TrackId,
+        way: TrackWay,
+        udp: Option<&Arc<UdpPair>>,
+        now: Instant,
+    ) -> bool {
         let n = usize::from(track.0);
         self.close_route(n);
         if let (TrackWay::Udp(rtp, rtcp), Some(udp)) = (way, udp) {
-            let heard = self.heard.get_or_insert_with(|| Heard::new(self.since));
-            if !udp.open_route(rtp, rtcp, &Route::Reader(Arc::clone(heard))) {
+            let heard = self
+                .heard
+                .get_or_insert_with(|| Heard::new(self.since, Some(Arc::clone(&self.stream))));
+            heard.forget(track);
+            if !udp.open_route(rtp, rtcp, &Route::Reader(Arc::clone(heard), track), now) {
                 return false;
             }
             self.udp = Some(Arc::clone(udp));
@@ -153,6 +186,8 @@ impl Play {
                 at
             }
         };
+        let sender = self.group.as_ref().and_then(|g| g.sender.as_ref());
+        let at = sender.map_or(at, |sender| sender.at());
         let positions = self.stream.positions(at, now);
         let chosen = positions
             .iter()
@@ -181,6 +216,10 @@ impl Play {
             return Ok(());
         };
         self.state = State::Playing;
+        if self.group.is_some() {
+            self.join(at, now, fanouts, recorder);
+            return Ok(());
+        }
         if let Some(slot) = &self.slot {
             slot.delivery().resume_at(at);
             return self.catch_up(now, fanouts);
@@ -191,8 +230,8 @@ impl Play {
         } else {
             (Output::RtspUdp, Transport::Udp)
         };
-        let way = match &self.udp {
-            Some(udp) if !tcp => Way::udp(Arc::clone(udp), &self.ways),
+        let way = match (&self.udp, &self.heard) {
+            (Some(udp), Some(heard)) if !tcp => Way::udp(Arc::clone(udp), Arc::clone(heard), &self.ways),
             _ => Way::tcp(Arc::clone(out), &self.ways),
         };
         let (recorder, viewer, path) = (
@@ -200,13 +239,39 @@ impl Play {
             self.viewer.take(),
             std::mem::take(&mut self.path),
         );
-        let begin = Box::new(move || recorder.begin(viewer, &path, Protocol::Rtsp, transport));
-        let delivery = Delivery::new(Arc::clone(&self.stream), way, at, now, begin);
+        let begin: Begin = Box::new(move || recorder.begin(viewer, &path, Protocol::Rtsp, transport));
+        let delivery = Delivery::new(Arc::clone(&self.stream), way, at, now, Some(begin));
         let slot = Slot::new(delivery, output, Arc::clone(over));
         self.slot = Some(Arc::clone(&slot));
         let sent = self.catch_up(now, fanouts);
         fanouts.add(&self.stream, slot); // also looks for what came meanwhile
         sent
+    }
+    /// The way is a group, from now on.
+    pub(super) fn set_group(&mut self, groups: &Arc<Groups>) {
+        self.group.get_or_insert_with(|| {
+            Box::new(InGroup {
+                groups: Arc::clone(groups),
+                sender: None,
+                session: None,
+            })
+        });
+    }
+    /// Whether somebody has to look now and then whether the stream has ended: no shard tells it.
+    pub(super) fn is_in_group(&self) -> bool {
+        self.group.is_some()
+    }
+    fn join(&mut self, at: u64, now: Instant, fanouts: &Arc<Fanouts>, recorder: &Recorder) {
+        let Some(group) = &mut self.group else { return };
+        let name = self.reading.path().name();
+        group.sender = group.groups.sender(&self.stream, name, at, now, fanouts);
+        match &group.session {
+            Some(session) => session.resume(),
+            None => {
+                let (viewer, path) = (self.viewer.take(), std::mem::take(&mut self.path));
+                group.session = Some(recorder.begin(viewer, &path, Protocol::Rtsp, Transport::Udp));
+            }
+        }
     }
     /// Sends what the ring has, now that there is room; back to the fan-out when all is sent.
     ///
@@ -229,6 +294,10 @@ impl Play {
     }
     pub(super) fn pause(&mut self) {
         self.state = State::Silent;
+        if let Some(group) = &mut self.group {
+            group.sender = None;
+            group.session.iter().for_each(|session| session.pause());
+        }
         if let Some(slot) = &self.slot {
             let delivery = slot.delivery();
             slot.set_idle(true);
@@ -260,7 +329,12 @@ impl Play {
             slot.delivery().end_at(at);
         }
     }
-    fn last_seen(&self) -> Option<Instant> {
+    /// Another task is told from now on of the stream's end.
+    pub(super) fn answer_to(&self, attention: &Arc<Notify>) {
+        self.slot.iter().for_each(|slot| slot.tell(attention));
+    }
+    /// When the reader last gave a sign of life.
+    pub(super) fn last_seen(&self) -> Option<Instant> {
         match &self.udp {
             Some(_) => self.heard.as_ref()?.last(),
             None => self.slot.as_ref().map(|slot| slot.delivery().progress()),
@@ -270,11 +344,26 @@ impl Play {
     pub(super) fn stuck_since(&self) -> Option<Instant> {
         Some(self.slot.as_ref()?.delivery().progress())
     }
+    /// What a reader by TCP says of our packets.
+    pub(super) fn report(&self, packet: &[u8]) {
+        for packet in rtcp::parse(packet).unwrap_or_default() {
+            if let Rtcp::ReceiverReport { reports, .. } = packet {
+                self.stream.receiver_report(&reports);
+            }
+        }
+    }
+    /// Whether the reader said good-bye by RTCP.
+    pub(super) fn has_left(&self) -> bool {
+        self.heard.as_ref().is_some_and(|heard| heard.left())
+    }
     /// Says good-bye if the stream has ended; true if so.
     pub(super) fn bye_if_ended(&self) -> bool {
         let ended = self.stream.watch().borrow().ended;
         if ended && let Some(slot) = &self.slot {
             slot.delivery().bye();
+        }
+        if ended && let Some(sender) = self.group.as_ref().and_then(|g| g.sender.as_ref()) {
+            sender.bye();
         }
         ended
     }

@@ -3,10 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use crate::base::clock::SharedClock;
+use crate::egress::rtsp::publishers::Line;
+use crate::egress::rtsp::publishers::Publishers;
+use crate::egress::rtsp::reorder::Reorder;
 use crate::hub::Publisher;
 use crate::media::TrackId;
 use crate::proto::mikey::Message;
+use crate::proto::rtp;
 use crate::proto::rtp::rtcp;
 use crate::proto::rtp::rtcp::Rtcp;
 use crate::proto::rtp::srtp::Receiver;
@@ -15,7 +21,15 @@ use crate::telemetry::Reason;
 
 /// A publishing session's stream.
 pub(super) struct Recording {
-    publisher: Publisher,
+    /// `None` after another publisher took over.
+    line: Option<Line>,
+    publishers: Arc<Publishers>,
+    /// Told when the path is another's.
+    attention: Arc<Notify>,
+    /// Per track, the payload type that was announced.
+    types: Vec<u8>,
+    /// Per track, what overtook other datagrams; by TCP nothing does.
+    reorder: Vec<Reorder>,
     clock: SharedClock,
     metrics: Arc<Metrics>,
     /// RECORD was answered, and PAUSE has not come since.
@@ -28,10 +42,22 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub(super) fn new(publisher: Publisher, clock: SharedClock, metrics: Arc<Metrics>) -> Self {
+    /// `types` are the payload types of the tracks as this publisher announced them.
+    pub(super) fn new(
+        line: Line,
+        types: Vec<u8>,
+        publishers: Arc<Publishers>,
+        attention: Arc<Notify>,
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let heard = clock.now();
         Self {
-            publisher,
+            line: Some(line),
+            publishers,
+            attention,
+            reorder: types.iter().map(|_| Reorder::default()).collect(),
+            types,
             clock,
             metrics,
             running: false,
@@ -60,6 +86,37 @@ impl Recording {
     pub(super) fn heard(&self) -> Instant {
         self.heard
     }
+    /// Hands the stream to another publisher; this one's connection is told to end.
+    pub(super) fn give_up(&mut self) -> Option<Line> {
+        self.give_held();
+        self.flush();
+        self.attention.notify_one();
+        self.line.take()
+    }
+    /// Whether another publisher has the path now.
+    pub(super) fn is_taken_over(&self) -> bool {
+        self.line.is_none()
+    }
+    /// Whether a datagram is, by its payload type, a packet of this track.
+    pub(super) fn sends(&self, track: TrackId, datagram: &[u8]) -> bool {
+        let own = self.types.get(usize::from(track.0)).copied();
+        rtp::Header::parse(datagram).is_ok_and(|header| Some(header.payload_type) == own)
+    }
+    /// Takes one datagram of a track: put into its order, if it has overtaken others.
+    pub(super) fn datagram(&mut self, track: TrackId, is_rtcp: bool, packet: &[u8]) {
+        let now = self.clock.now();
+        self.heard = now;
+        if is_rtcp || !self.running {
+            return self.packet(track, is_rtcp, packet);
+        }
+        let Some(mut reorder) = self.reorder.get_mut(usize::from(track.0)).map(std::mem::take) else {
+            return self.metrics.lose(Reason::BadInput, 1);
+        };
+        reorder.push(packet, now, &mut |packet| self.packet(track, false, packet));
+        let reordered = std::mem::take(&mut reorder.reordered);
+        self.metrics.packets_reordered.inc_by(reordered);
+        self.reorder[usize::from(track.0)] = reorder;
+    }
     /// Takes one packet of a track. Bad ones are counted and cost nothing else.
     pub(super) fn packet(&mut self, track: TrackId, is_rtcp: bool, packet: &[u8]) {
         self.heard = self.clock.now();
@@ -84,32 +141,73 @@ impl Recording {
         self.opened = opened;
     }
     fn in_the_clear(&mut self, track: TrackId, is_rtcp: bool, packet: &[u8]) {
+        let Some(line) = &mut self.line else {
+            return;
+        };
         if is_rtcp {
             return self.report(track, packet);
         }
-        if self.publisher.write_packet(track, packet).is_err() {
+        let written = match &mut line.splice {
+            None => line.publisher.write_packet(track, packet).is_ok(),
+            Some(splice) => {
+                let mut packet = packet.to_vec();
+                splice.packet(track, &mut packet, self.heard)
+                    && line.publisher.write_packet(track, &packet).is_ok()
+            }
+        };
+        if !written {
             self.metrics.lose(Reason::BadInput, 1);
         }
     }
     /// Publishes what has come together.
     pub(super) fn flush(&mut self) {
-        self.publisher.flush();
+        self.line.iter_mut().for_each(|line| line.publisher.flush());
     }
 
-    fn report(&self, track: TrackId, packet: &[u8]) {
+    fn report(&mut self, track: TrackId, packet: &[u8]) {
         let Ok(reports) = rtcp::parse(packet) else {
             return self.metrics.lose(Reason::BadInput, 1);
         };
+        let Some(Line { publisher, splice }) = &mut self.line else {
+            return;
+        };
         for report in reports {
-            if let Rtcp::SenderReport { ntp, rtp_time, .. } = report {
-                self.publisher.anchor(track, ntp, rtp_time);
+            let Rtcp::SenderReport { ntp, rtp_time, .. } = report else {
+                continue;
+            };
+            match splice {
+                None => publisher.anchor(track, ntp, rtp_time),
+                Some(splice) => {
+                    let moved = splice.report(track, ntp, rtp_time, self.clock.ntp());
+                    moved
+                        .into_iter()
+                        .for_each(|(ntp, rtp_time)| publisher.anchor(track, ntp, rtp_time));
+                }
             }
         }
+    }
+    /// Nothing more will come: what waited for others goes without them.
+    fn give_held(&mut self) {
+        for n in 0..self.reorder.len() {
+            let mut reorder = std::mem::take(&mut self.reorder[n]);
+            reorder.give_all(&mut |packet| self.packet(TrackId(n as u8), false, packet));
+        }
+    }
+    fn publisher(&self) -> Option<&Publisher> {
+        self.line.as_ref().map(|line| &line.publisher)
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        tracing::info!(path = %self.publisher.path().name(), "The publisher left.");
+        self.give_held();
+        self.flush();
+        if let Some(publisher) = self.publisher() {
+            tracing::info!(path = %publisher.path().name(), "The publisher left.");
+        }
+        self.line
+            .take()
+            .into_iter()
+            .for_each(|line| self.publishers.left(line));
     }
 }

@@ -4,17 +4,12 @@
 //! Datagrams find their session by the address they come from, and nothing keeps that address longer than
 //! the session lives. Datagrams of strangers are counted and dropped.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::RwLock;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 use std::time::Instant;
 
 use socket2::Domain;
@@ -27,10 +22,13 @@ use tokio_util::sync::CancellationToken;
 use crate::base::clock::SharedClock;
 use crate::base::tasks::Tasks;
 use crate::egress::rtsp::record::Recording;
+use crate::egress::rtsp::routes::Route;
+use crate::egress::rtsp::routes::Routes;
 use crate::egress::rtsp::segments;
 use crate::egress::rtsp::segments::Sent;
 use crate::hub::burst::Burst;
-use crate::media::TrackId;
+use crate::proto::rtp;
+use crate::proto::rtp::rtcp;
 use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
 
@@ -43,45 +41,6 @@ const SEND_BUFFER: usize = 4 << 20;
 const PORT_TRIES: u32 = 200;
 /// Datagrams taken in one go before what they brought is published.
 const BATCH: usize = 64;
-
-/// Whom a datagram belongs to.
-#[derive(Clone)]
-pub(super) enum Route {
-    /// A reader: what it sends only says that it lives.
-    Reader(Arc<Heard>),
-    /// A publisher's track.
-    Publisher(Arc<Mutex<Recording>>, TrackId),
-}
-
-/// When something was last heard of a reader.
-pub(super) struct Heard {
-    since: Instant,
-    /// Milliseconds after `since`, at the earliest 1; 0 for never.
-    at: AtomicU64,
-}
-
-impl Heard {
-    pub(super) fn new(now: Instant) -> Arc<Self> {
-        Arc::new(Self {
-            since: now,
-            at: AtomicU64::new(0),
-        })
-    }
-    fn now(&self, now: Instant) {
-        let ms = now.saturating_duration_since(self.since).as_millis().max(1);
-        self.at
-            .store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-    /// The moment, if there was one.
-    pub(super) fn last(&self) -> Option<Instant> {
-        match self.at.load(Ordering::Relaxed) {
-            0 => None,
-            ms => Some(self.since + Duration::from_millis(ms)),
-        }
-    }
-}
-
-type Routes = RwLock<HashMap<SocketAddr, Route>>;
 
 /// Two sockets and who uses them.
 pub(super) struct UdpPair {
@@ -112,8 +71,8 @@ impl UdpPair {
         Ok(Self {
             rtp,
             rtcp,
-            rtp_routes: Routes::default(),
-            rtcp_routes: Routes::default(),
+            rtp_routes: Routes::new(false),
+            rtcp_routes: Routes::new(true),
             ports,
             segmenting: AtomicBool::new(cfg!(target_os = "linux")),
         })
@@ -121,6 +80,20 @@ impl UdpPair {
     /// Our RTP and RTCP ports.
     pub(super) fn ports(&self) -> (u16, u16) {
         self.ports
+    }
+    /// Groups are sent to through the interface that we are bound to, or else the system's choice.
+    pub(super) fn set_multicast(&self, ttl: u8) {
+        for socket in [&self.rtp, &self.rtcp] {
+            let at = socket.local_addr().map(|a| a.ip());
+            let socket = socket2::SockRef::from(socket);
+            let _ = socket.set_multicast_ttl_v4(ttl.into());
+            let _ = socket.set_multicast_loop_v4(true);
+            if let Ok(IpAddr::V4(at)) = at
+                && !at.is_unspecified()
+            {
+                let _ = socket.set_multicast_if_v4(&at);
+            }
+        }
     }
     /// Our RTP address, to be told to the operator.
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -131,21 +104,21 @@ impl UdpPair {
     pub(super) async fn has_room(&self) {
         self.rtp.writable().await.expect("the socket is bound");
     }
-    /// Listens for a session's datagrams. False if another session has one of these ports.
-    pub(super) fn open_route(&self, rtp: SocketAddr, rtcp: SocketAddr, route: &Route) -> bool {
-        let mut rtp_routes = self.rtp_routes.write().expect(NOT_POISONED);
-        let mut rtcp_routes = self.rtcp_routes.write().expect(NOT_POISONED);
-        if rtp_routes.contains_key(&rtp) || rtcp_routes.contains_key(&rtcp) {
+    /// Listens for a track's datagrams. False if another session has one of these ports.
+    pub(super) fn open_route(&self, rtp: SocketAddr, rtcp: SocketAddr, route: &Route, now: Instant) -> bool {
+        if self.rtcp_routes.knows(&rtcp) || !self.rtp_routes.open(rtp, route, now) {
             return false;
         }
-        rtp_routes.insert(rtp, route.clone());
-        rtcp_routes.insert(rtcp, route.clone());
-        true
+        let opened = self.rtcp_routes.open(rtcp, route, now);
+        if !opened {
+            self.rtp_routes.close(&rtp);
+        }
+        opened
     }
-    /// Forgets a session's addresses.
+    /// Forgets a track's addresses.
     pub(super) fn close_route(&self, rtp: &SocketAddr, rtcp: &SocketAddr) {
-        self.rtp_routes.write().expect(NOT_POISONED).remove(rtp);
-        self.rtcp_routes.write().expect(NOT_POISONED).remove(rtcp);
+        self.rtp_routes.close(rtp);
+        self.rtcp_routes.close(rtcp);
     }
     /// Sends a burst of RTP to one reader, from packet `first` on, with as few system calls as the kernel
     /// allows, until `budget` bytes have left.
@@ -155,6 +128,14 @@ impl UdpPair {
     /// Sends one RTCP packet to one reader. It is not sent again if the kernel has no room: the next one says more.
     pub(super) fn send_rtcp(&self, packet: &[u8], to: SocketAddr) {
         let _ = segments::send_one(&self.rtcp, packet, to);
+    }
+    /// Sends a publisher an empty RTP packet and an empty report, which open its firewall for ours and ours for
+    /// its packets.
+    pub(super) fn punch(&self, rtp: SocketAddr, rtcp: SocketAddr) {
+        let mut empty = [0; rtp::HEADER_LEN];
+        empty[0] = 0x80; // version 2
+        let _ = self.rtp.try_send_to(&empty, rtp);
+        self.send_rtcp(&rtcp::empty_receiver_report(0), rtcp);
     }
     /// Starts listening.
     pub(super) fn start(self: &Arc<Self>, tasks: &Tasks, clock: &SharedClock, metrics: &Arc<Metrics>) {
@@ -166,8 +147,8 @@ impl UdpPair {
         }
     }
 
-    async fn listen(&self, rtcp: bool, clock: &SharedClock, metrics: &Metrics, stop: CancellationToken) {
-        let (socket, routes) = if rtcp {
+    async fn listen(&self, is_rtcp: bool, clock: &SharedClock, metrics: &Metrics, stop: CancellationToken) {
+        let (socket, routes) = if is_rtcp {
             (&self.rtcp, &self.rtcp_routes)
         } else {
             (&self.rtp, &self.rtp_routes)
@@ -186,14 +167,19 @@ impl UdpPair {
                     break;
                 };
                 let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-                let route = routes.read().expect(NOT_POISONED).get(&from).cloned();
-                match route {
-                    Some(Route::Reader(heard)) => heard.now(clock.now()),
+                let now = clock.now();
+                match routes.find(from, &buffer[..length], now) {
+                    Some(Route::Reader(heard, _)) => {
+                        heard.now(now);
+                        if is_rtcp && !heard.rtcp(&buffer[..length]) {
+                            metrics.lose(Reason::BadInput, 1);
+                        }
+                    }
                     Some(Route::Publisher(recording, track)) => {
                         recording
                             .lock()
                             .expect(NOT_POISONED)
-                            .packet(track, rtcp, &buffer[..length]);
+                            .datagram(track, is_rtcp, &buffer[..length]);
                         if !written.iter().any(|r| Arc::ptr_eq(r, &recording)) {
                             written.push(recording);
                         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::egress::rtsp::play::TrackWay;
+use crate::egress::rtsp::routes::Heard;
 use crate::egress::rtsp::segments::Sent;
 use crate::egress::rtsp::tcp::TcpOut;
 use crate::egress::rtsp::udp::UdpPair;
@@ -26,6 +27,10 @@ pub(super) enum Way {
     Udp {
         sockets: Arc<UdpPair>,
         ports: Box<[Option<Ports>]>,
+        /// Tells when an address turns out to be another.
+        heard: Arc<Heard>,
+        /// How many of them are in `ports` already.
+        moves: u32,
     },
     /// The reader has left: nothing of it is kept, above all not its socket.
     Gone,
@@ -99,7 +104,7 @@ impl Way {
             channels,
         }
     }
-    pub(super) fn udp(sockets: Arc<UdpPair>, tracks: &[Option<TrackWay>]) -> Self {
+    pub(super) fn udp(sockets: Arc<UdpPair>, heard: Arc<Heard>, tracks: &[Option<TrackWay>]) -> Self {
         let ports = |way: &Option<TrackWay>| match *way {
             Some(TrackWay::Udp(rtp, rtcp)) => Some(Ports::new(rtp, rtcp)),
             _ => None,
@@ -107,6 +112,31 @@ impl Way {
         Self::Udp {
             sockets,
             ports: tracks.iter().map(ports).collect(),
+            heard,
+            moves: 0,
+        }
+    }
+    /// Follows a reader whose packets come from other ports than it said. Costs a look at a number.
+    pub(super) fn follow(&mut self) {
+        let Self::Udp {
+            ports, heard, moves, ..
+        } = self
+        else {
+            return;
+        };
+        let now = heard.moves();
+        if now == *moves {
+            return;
+        }
+        *moves = now;
+        for moved in heard.moved() {
+            if let Some(Some(ports)) = ports.get_mut(usize::from(moved.track.0)) {
+                *(if moved.rtcp {
+                    &mut ports.rtcp
+                } else {
+                    &mut ports.rtp
+                }) = moved.to.port();
+            }
         }
     }
     /// Adds a track; false if it is to go by another transport than the others.

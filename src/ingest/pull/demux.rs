@@ -212,7 +212,7 @@ fn wait(pace: &mut Option<(Instant, i64)>, time: i64, now: Instant) -> Duration 
 }
 
 /// A wall clock that begins with the source's times: only its steps count (see
-/// [`Splice`](super::splice::Splice)).
+/// [`Splice`](crate::hub::splice::Splice)).
 fn ntp_of(micros: i64) -> NtpTime {
     let seconds = micros.div_euclid(1_000_000).cast_unsigned();
     let fraction = (micros.rem_euclid(1_000_000).cast_unsigned() << 32) / 1_000_000;

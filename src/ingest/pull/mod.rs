@@ -13,7 +13,6 @@ mod options;
 mod outlet;
 mod redirect;
 mod rtsp;
-mod splice;
 
 use std::time::Duration;
 use std::time::Instant;

@@ -7,11 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::error::PullError;
-use super::splice::Splice;
 use crate::base::time::MediaTime;
 use crate::base::time::NtpTime;
 use crate::hub::PathState;
 use crate::hub::Publisher;
+use crate::hub::splice::Splice;
 use crate::ingest::Context;
 use crate::media::AccessUnit;
 use crate::media::Codec;

@@ -16,7 +16,11 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use super::headers::split_outside_quotes;
+use super::rules;
 use super::url::Url;
+
+pub use super::rules::Action;
+pub use super::rules::Rule;
 
 /// One user: a name and two hashes, either of which is as good as the password within its realm.
 ///
@@ -60,6 +64,7 @@ impl Drop for User {
 pub struct Users {
     realm: String,
     users: Vec<User>,
+    rules: Vec<Rule>,
 }
 
 impl Users {
@@ -70,7 +75,18 @@ impl Users {
             .chars()
             .filter(|c| *c != '"' && *c != '\\' && !c.is_control())
             .collect();
-        Self { realm, users }
+        let rules = Vec::new();
+        Self { realm, users, rules }
+    }
+    /// The same users, who may not do everything everywhere.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<Rule>) -> Self {
+        self.rules = rules;
+        self
+    }
+    /// Whether a user, whose credentials were good, may do this on this path.
+    pub fn may(&self, user: &str, action: Action, path: &str) -> bool {
+        rules::allow(&self.rules, user, action, path)
     }
 
     /// What the challenge names.
@@ -140,6 +156,19 @@ impl Users {
             }
             "digest" => self.check_digest(&DigestParams::parse(rest), claim, nonce),
             _ => Verdict::Missing,
+        }
+    }
+
+    /// Whether who sent this claim, which [`Users::check`] found good, may do this on this path.
+    pub fn allows(&self, claim: &Claim<'_>, action: Action, path: &str) -> bool {
+        let Some(authorization) = claim.authorization else {
+            let name = claim.url.credentials().map(|(user, _)| user);
+            return name.is_some_and(|name| self.may(name, action, path));
+        };
+        let (scheme, rest) = authorization.split_once(' ').unwrap_or((authorization, ""));
+        match scheme.to_ascii_lowercase().as_str() {
+            "basic" => basic_pair(rest).is_some_and(|(name, _)| self.may(&name, action, path)),
+            _ => self.may(&DigestParams::parse(rest).username, action, path),
         }
     }
 

@@ -19,9 +19,11 @@ pub fn session_id(value: &str) -> &str {
 pub enum Lower {
     /// `RTP/AVP` or `RTP/AVP/UDP`, unicast.
     Udp,
+    /// The same with `multicast`.
+    Multicast,
     /// `RTP/AVP/TCP`: interleaved on the RTSP connection.
     Tcp,
-    /// Multicast, RAW, or a word that is not in the standard.
+    /// RAW, or a word that is not in the standard.
     Other,
 }
 
@@ -87,7 +89,7 @@ impl Transport {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
             let value = value.trim().trim_matches('"');
             match key.trim().to_ascii_lowercase().as_str() {
-                "multicast" if transport.lower == Lower::Udp => transport.lower = Lower::Other,
+                "multicast" if transport.lower == Lower::Udp => transport.lower = Lower::Multicast,
                 "client_port" => transport.client_port = pair(value, |p: u16| p.checked_add(1)),
                 "interleaved" => transport.interleaved = pair(value, |c: u8| c.checked_add(1)),
                 "mode" => transport.mode = mode(value),
@@ -127,6 +129,13 @@ pub fn udp_reply(protocol: &str, client: (u16, u16), server: (u16, u16), ssrc: O
         "{protocol};unicast;client_port={a}-{b};server_port={c}-{d}{}",
         ssrc_parameter(ssrc)
     )
+}
+
+/// The reply for multicast: where to join, and on which ports.
+pub fn multicast_reply(protocol: &str, destination: &str, ports: (u16, u16), ttl: u8, ssrc: u32) -> String {
+    let (a, b) = ports;
+    let ssrc = ssrc_parameter(Some(ssrc));
+    format!("{protocol};multicast;destination={destination};port={a}-{b};ttl={ttl}{ssrc}")
 }
 
 /// The reply for interleaved frames.
@@ -212,7 +221,7 @@ mod tests {
             "RTP/AVP;unicast;client_port=38526-38527,RTP/AVP;multicast,RTP/AVP/TCP;unicast;interleaved=0-1",
         );
         let lower: Vec<Lower> = gstreamer.iter().map(|t| t.lower).collect();
-        assert_eq!(lower, [Lower::Udp, Lower::Other, Lower::Tcp]);
+        assert_eq!(lower, [Lower::Udp, Lower::Multicast, Lower::Tcp]);
     }
 
     #[test]
@@ -251,9 +260,11 @@ mod tests {
 
     #[test]
     fn what_we_cannot_carry_is_known_as_such() {
-        for other in ["RTP/AVP;multicast;port=5000", "RAW/RAW/UDP", "x"] {
+        for other in ["RAW/RAW/UDP", "x"] {
             assert_eq!(one(other).lower, Lower::Other, "{other}");
         }
+        assert_eq!(one("RTP/AVP;multicast;port=5000").lower, Lower::Multicast);
+        assert_eq!(one("RTP/AVP/TCP;multicast").lower, Lower::Tcp);
         assert_eq!(Transport::parse_list(""), []);
         assert_eq!(Transport::parse_list(" , ,"), []);
     }

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod headers;
 pub mod http;
 pub mod parse;
+mod rules;
 pub mod server;
 pub mod url;
 
@@ -182,6 +183,7 @@ impl fmt::Debug for Response {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        302 => "Moved Temporarily",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::hub::PathSnapshot;
 use crate::hub::PathState;
+use crate::hub::Quality;
 use crate::media::Track;
 use crate::web::problem::Problem;
 use crate::web::reply;
@@ -111,10 +112,31 @@ struct PathJson {
     viewers: u32,
     /// RTP bytes that came in since the program started.
     bytes_in: u64,
+    /// How it reaches the readers that report it, all together; null while none does.
+    quality: Option<QualityJson>,
     last_error: Option<String>,
     /// When its source is tried again, RFC 3339.
     next_attempt: Option<String>,
     urls: UrlsJson,
+}
+
+/// What readers report by RTCP; newer reports weigh more.
+#[derive(Serialize)]
+struct QualityJson {
+    reports: u64,
+    loss_percent: f64,
+    jitter_ms: f64,
+}
+
+impl QualityJson {
+    fn new(quality: Quality) -> Self {
+        let rounded = |n: f64| (n * 1000.0).round() / 1000.0;
+        Self {
+            reports: quality.reports,
+            loss_percent: rounded(quality.loss_percent),
+            jitter_ms: rounded(quality.jitter_ms),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -151,6 +173,7 @@ impl PathJson {
             tracks: path.tracks.iter().map(TrackJson::from).collect(),
             viewers: path.readers,
             bytes_in: path.bytes_in,
+            quality: path.quality.map(QualityJson::new),
             last_error: path.last_error.clone(),
             next_attempt: path.next_attempt.map(utc),
             urls: UrlsJson {

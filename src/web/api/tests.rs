@@ -120,12 +120,18 @@ fn a_list_of_paths_has_all_keys() {
         next_attempt: Some(UNIX_EPOCH + Duration::from_secs(1_800_000_009)),
         since: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         bytes_in: 1 << 40,
+        quality: Some(Quality {
+            reports: 12,
+            loss_percent: 1.5,
+            jitter_ms: 0.25,
+        }),
     };
     let idle = PathSnapshot {
         state: PathState::Offline,
         tracks: Vec::new(),
         last_error: None,
         next_attempt: None,
+        quality: None,
         ..path.clone()
     };
     golden(

@@ -13,6 +13,7 @@ use crate::analytics::SessionHandle;
 use crate::base::clock::Clock;
 use crate::base::clock::ManualClock;
 use crate::base::time::Rate;
+use crate::egress::rtsp::delivery::Begin;
 use crate::egress::rtsp::delivery::Delivery;
 use crate::egress::rtsp::delivery::Pumped;
 use crate::egress::rtsp::link::Link;
@@ -102,7 +103,7 @@ impl Bench {
         let (far, _) = listener.accept().unwrap();
         let out = Arc::new(TcpOut::new(Link::Plain(near).split().1, Arc::default()));
         let begun = Arc::clone(begun);
-        let begin = Box::new(move || {
+        let begin: Begin = Box::new(move || {
             begun.fetch_add(1, Ordering::Relaxed);
             SessionHandle::none()
         });
@@ -113,7 +114,7 @@ impl Bench {
             Way::tcp(Arc::clone(&out), ways),
             at,
             self.clock.now(),
-            begin,
+            Some(begin),
         );
         Reader { out, far, delivery }
     }

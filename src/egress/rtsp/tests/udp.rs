@@ -7,6 +7,7 @@ use super::*;
 use crate::base::tasks::Tasks;
 use crate::egress::rtsp::fanout::Fanouts;
 use crate::egress::rtsp::fanout::Slot;
+use crate::egress::rtsp::routes::Heard;
 use crate::egress::rtsp::udp::UdpPair;
 use crate::hub::burst::BurstKind;
 use crate::telemetry::Output;
@@ -51,8 +52,14 @@ async fn delivery(bench: &Bench, way: TrackWay) -> Delivery {
     sockets.has_room().await;
     let stream = Arc::clone(bench.publisher.stream());
     let at = stream.joinable().await.unwrap();
-    let way = Way::udp(sockets, &[Some(way), None]);
-    Delivery::new(stream, way, at, bench.clock.now(), Box::new(SessionHandle::none))
+    let way = Way::udp(sockets, Heard::new(bench.clock.now(), None), &[Some(way), None]);
+    Delivery::new(
+        stream,
+        way,
+        at,
+        bench.clock.now(),
+        Some(Box::new(SessionHandle::none)),
+    )
 }
 
 #[tokio::test]

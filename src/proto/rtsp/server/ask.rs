@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use super::kept::Kept;
 use crate::media::TrackId;
 use crate::proto::mikey::Message;
 
 /// A session of one connection. Ids come from the driver's generator; in hex they are the text on the wire.
-/// No other connection can use them.
+/// Another connection can use them only when their own is over (see [`super::Kept`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SessionId(pub u64);
 
@@ -75,8 +76,20 @@ pub enum Purpose {
 pub enum ChosenTransport {
     /// The peer's ports; its host is the RTSP connection's, and never another.
     Udp { client_rtp: u16, client_rtcp: u16 },
+    /// A group that the driver names with [`Answer::SetUpMulticast`]; only where [`super::Options::multicast`].
+    Multicast,
     /// Channels of the interleaved frames on this connection (RFC 2326 section 10.12).
     Tcp { rtp_channel: u8, rtcp_channel: u8 },
+}
+
+/// Where a track is sent for everybody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Group {
+    /// The group's address.
+    pub destination: String,
+    /// RTP and RTCP.
+    pub ports: (u16, u16),
+    pub ttl: u8,
 }
 
 /// One track of a session is about to be set up.
@@ -118,6 +131,9 @@ pub enum Ask {
     Play { session: SessionId },
     /// Wants [`Answer::Recording`]. Comes again after [`Event::Paused`].
     Record { session: SessionId },
+    /// Wants [`Answer::Kept`]. The peer names a session that is not of this connection: perhaps it lost the
+    /// one that it was set up on.
+    Claim { session: SessionId },
 }
 
 impl fmt::Debug for Ask {
@@ -128,6 +144,7 @@ impl fmt::Debug for Ask {
             Self::Setup(request) => write!(f, "Setup({request:?})"),
             Self::Play { session } => write!(f, "Play({session:?})"),
             Self::Record { session } => write!(f, "Record({session:?})"),
+            Self::Claim { session } => write!(f, "Claim({session:?})"),
         }
     }
 }
@@ -142,12 +159,16 @@ pub enum Answer {
     Announced { controls: Vec<String> },
     /// The track is ready. `ssrc` is told to readers; publishers choose their own.
     SetUp { ssrc: u32 },
+    /// The same for [`ChosenTransport::Multicast`].
+    SetUpMulticast { ssrc: u32, group: Group },
     /// The next packets of the session's tracks. An empty list leaves the header `RTP-Info` out.
     Playing { rtp_info: Vec<RtpInfo> },
     /// The track is ready, and sealed with a key: the base64 of a MIKEY message.
     SetUpSealed { ssrc: u32, mikey: String },
     /// The publisher may send.
     Recording,
+    /// The session that was kept, if there is one that this peer may have.
+    Kept(Option<Box<Kept>>),
     /// It cannot be done.
     Refused(Refusal),
 }
@@ -171,6 +192,8 @@ pub enum Refusal {
     Unavailable,
     /// 403: this listener, path or user does not allow it.
     Forbidden,
+    /// 302: it is elsewhere, at this absolute URL.
+    Moved { location: String },
     /// 403: somebody publishes there.
     AlreadyPublished,
     /// 400: the announced SDP cannot be read.
@@ -201,6 +224,8 @@ pub enum Event {
     TrackTornDown { session: SessionId, track: TrackId },
     /// Nothing was heard of the session for [`super::Options::idle`]; it is gone, as if torn down.
     TimedOut { session: SessionId },
+    /// A user may not do what was asked on this path, which is as unsafe as [`Target::path`].
+    Forbidden { path: String },
     /// Somebody gave wrong credentials for this path (not: none). The path is as unsafe as
     /// [`Target::path`].
     Unauthorized { path: String },

@@ -8,7 +8,9 @@ use std::time::Instant;
 use super::Answer;
 use super::Ask;
 use super::Carrier;
+use super::ChosenTransport;
 use super::Conn;
+use super::Group;
 use super::Input;
 use super::Options;
 use super::Output;
@@ -64,6 +66,7 @@ fn options(choice: u8) -> Options {
     let users = || Users::new("Louver", vec![User::new("user", "Louver", "pass")]);
     Options {
         server_ports: (choice & 1 == 0).then_some((8000, 8001)),
+        multicast: choice & 8 == 0,
         idle: Duration::from_secs(65),
         users: (choice & 2 != 0).then(|| Arc::new(users())),
         carrier: [Carrier::Tcp, Carrier::Tls, Carrier::Tunnel, Carrier::Tcp][usize::from(choice >> 3 & 3)],
@@ -86,8 +89,17 @@ fn answer(ask: &Ask, choice: u8) -> Answer {
         Ask::Announce(..) => Answer::Announced {
             controls: vec!["streamid=0".into()],
         },
+        Ask::Setup(setup) if setup.transport == ChosenTransport::Multicast => {
+            let group = Group {
+                destination: "239.0.0.1".into(),
+                ports: (6000, 6001),
+                ttl: 1,
+            };
+            Answer::SetUpMulticast { ssrc: 3, group }
+        }
         Ask::Setup(_) => Answer::SetUp { ssrc: 3 },
         Ask::Play { .. } => Answer::Playing { rtp_info: vec![info] },
         Ask::Record { .. } => Answer::Recording,
+        Ask::Claim { .. } => Answer::Kept(None),
     }
 }

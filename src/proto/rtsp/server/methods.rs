@@ -20,6 +20,7 @@ use super::session::State;
 use crate::media::TrackId;
 use crate::proto::rtsp::Method;
 use crate::proto::rtsp::Request;
+use crate::proto::rtsp::auth::Action;
 use crate::proto::rtsp::auth::Claim;
 use crate::proto::rtsp::auth::Verdict;
 use crate::proto::rtsp::headers;
@@ -53,7 +54,13 @@ impl Conn {
         if lacks_url && !may_lack.contains(&request.method) {
             return self.send_status(400, cseq);
         }
-        self.dispatch(request, &url, cseq);
+        match self.foreign_session(request) {
+            Some(session) => {
+                let waiting = Waiting::Claim(Box::new(request.clone()));
+                self.ask(cseq, waiting, Ask::Claim { session });
+            }
+            None => self.dispatch(request, &url, cseq),
+        }
     }
 
     fn dispatch(&mut self, request: &Request, url: &Url, cseq: &str) {
@@ -89,7 +96,15 @@ impl Conn {
             check_uri: outside,
         };
         match users.check(&claim, &self.nonce()) {
-            Verdict::Good => return true,
+            Verdict::Good => {
+                let action = self.action(request);
+                if action.is_none_or(|action| users.allows(&claim, action, url.path())) {
+                    return true;
+                }
+                let path = url.path().to_owned();
+                self.out.push_back(Output::Event(Event::Forbidden { path }));
+                self.send_status(403, cseq);
+            }
             Verdict::Missing => self.send(&self.unauthorized(cseq, false)),
             Verdict::Stale => self.send(&self.unauthorized(cseq, true)),
             Verdict::Wrong => {
@@ -103,6 +118,24 @@ impl Conn {
         false
     }
 
+    /// What a request does with its path; `None` if that was asked before.
+    fn action(&self, request: &Request) -> Option<Action> {
+        match request.method {
+            Method::Announce => Some(Action::Publish),
+            Method::Describe => Some(Action::Read),
+            // The tracks of what was announced are called as the publisher likes.
+            Method::Setup if self.announced.is_none() => Some(Action::Read),
+            Method::Setup => self.reads_beside_publishing(request).then_some(Action::Read),
+            _ => None,
+        }
+    }
+    /// Whether somebody who publishes on this connection wants to read on it as well.
+    fn reads_beside_publishing(&self, request: &Request) -> bool {
+        let url = Url::parse(&request.url);
+        let announced = self.announced.as_ref();
+        let own = |url: Url| announced.is_some_and(|a| a.controls.iter().any(|c| url.names(&a.url, c)));
+        !url.is_some_and(own)
+    }
     /// What the driver needs to know of a request.
     pub(super) fn target(request: &Request, url: &Url) -> Target {
         let says = |name: &str, value: &str| {
@@ -316,9 +349,12 @@ impl Conn {
                 }));
                 self.send_status(200, &cseq);
             }
-            (Waiting::Setup(draft), Answer::SetUp { ssrc }) => self.set_up(*draft, ssrc, None, &cseq),
+            (Waiting::Setup(draft), Answer::SetUp { ssrc }) => self.set_up(*draft, ssrc, None, None, &cseq),
             (Waiting::Setup(draft), Answer::SetUpSealed { ssrc, mikey }) => {
-                self.set_up(*draft, ssrc, Some(&mikey), &cseq);
+                self.set_up(*draft, ssrc, Some(&mikey), None, &cseq);
+            }
+            (Waiting::Setup(draft), Answer::SetUpMulticast { ssrc, group }) => {
+                self.set_up(*draft, ssrc, None, Some(&group), &cseq);
             }
             (Waiting::Play { session, range }, Answer::Playing { rtp_info }) => {
                 self.playing(session, range, &rtp_info, &cseq);
@@ -330,6 +366,12 @@ impl Conn {
                     s.heard = now;
                 }
                 self.send_session(200, session, &cseq);
+            }
+            (Waiting::Claim(request), Answer::Kept(kept)) => {
+                kept.into_iter().for_each(|kept| self.adopt(*kept));
+                if let Some(url) = Url::parse(&request.url) {
+                    self.dispatch(&request, &url, &cseq);
+                }
             }
             _ => self.send(&Refusal::Internal.response(&cseq)),
         }

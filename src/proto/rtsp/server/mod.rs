@@ -6,6 +6,7 @@
 mod ask;
 #[cfg(any(fuzzing, test))]
 pub mod fuzz;
+mod kept;
 mod methods;
 mod respond;
 mod session;
@@ -21,6 +22,7 @@ pub use ask::Answer;
 pub use ask::Ask;
 pub use ask::ChosenTransport;
 pub use ask::Event;
+pub use ask::Group;
 pub use ask::Purpose;
 pub use ask::Refusal;
 pub use ask::Rendition;
@@ -28,10 +30,12 @@ pub use ask::RtpInfo;
 pub use ask::SessionId;
 pub use ask::SetupRequest;
 pub use ask::Target;
+pub use kept::Kept;
 
 use session::Session;
 use session::State;
 
+use super::Request;
 use super::Response;
 use super::auth::Users;
 use super::parse::BODY_MAX;
@@ -57,6 +61,8 @@ const PENALTY: Duration = Duration::from_secs(2);
 pub struct Options {
     /// Our RTP and RTCP ports. `None`: there is no UDP, and it is refused with 461.
     pub server_ports: Option<(u16, u16)>,
+    /// Whether readers may have multicast; else it is refused with 461.
+    pub multicast: bool,
     /// How long a session, or a connection without one, may be silent. The peer is told 5 s less.
     pub idle: Duration,
     /// Who may come in, and the realm. `None`: the listener is open.
@@ -155,7 +161,8 @@ impl ConnError {
 /// `WaitUntil` or `Close`. After an error poll gives what is still to be sent, then `Close`.
 ///
 /// A session belongs to its connection, and credentials that set it up count for all that is asked of it
-/// there. Not kept here: a limit on how long a reader by TCP may take nothing; the driver has one on its
+/// there; when the connection is over, [`Conn::give_up`] hands on what can live without, and another one may
+/// ask for it. Not kept here: a limit on how long a reader by TCP may take nothing; the driver has one on its
 /// writes.
 pub struct Conn {
     options: Options,
@@ -195,11 +202,21 @@ struct Pending {
 
 /// What is needed for the reply.
 enum Waiting {
-    Describe { content_base: String, path: String },
+    Describe {
+        content_base: String,
+        path: String,
+    },
     Announce(Box<(Url, Target)>),
     Setup(Box<setup::Draft>),
-    Play { session: SessionId, range: &'static str },
-    Record { session: SessionId },
+    Play {
+        session: SessionId,
+        range: &'static str,
+    },
+    Record {
+        session: SessionId,
+    },
+    /// A session that is none of ours may be somebody's who lost the connection.
+    Claim(Box<Request>),
 }
 
 /// A reply held back because of wrong credentials.

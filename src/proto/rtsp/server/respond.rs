@@ -66,6 +66,7 @@ impl Refusal {
             Self::Unavailable => {
                 Response::with_reason(503, "Service Unavailable: the path has no stream now")
             }
+            Self::Moved { location } => Response::new(302).header("Location", location.clone()),
             Self::Forbidden => Response::new(403),
             Self::AlreadyPublished => Response::with_reason(403, "Forbidden: the path has a publisher"),
             Self::BadSdp => Response::with_reason(400, "Bad Request: SDP not understood"),

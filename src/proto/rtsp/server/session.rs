@@ -22,6 +22,7 @@ pub(super) enum State {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Udp,
+    Multicast,
     Tcp,
 }
 
@@ -29,12 +30,14 @@ impl Kind {
     pub(super) fn of(transport: ChosenTransport) -> Self {
         match transport {
             ChosenTransport::Udp { .. } => Self::Udp,
+            ChosenTransport::Multicast => Self::Multicast,
             ChosenTransport::Tcp { .. } => Self::Tcp,
         }
     }
 }
 
 /// A track that is set up.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct TrackSetup {
     pub(super) id: TrackId,
     pub(super) transport: ChosenTransport,
@@ -42,7 +45,8 @@ pub(super) struct TrackSetup {
     pub(super) url: String,
 }
 
-/// One session. Sessions belong to their connection: no other one can name them.
+/// One session. While its connection lives, no other one can name it.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) purpose: Purpose,

@@ -11,6 +11,7 @@ use super::Waiting;
 use super::ask::Ask;
 use super::ask::ChosenTransport;
 use super::ask::Event;
+use super::ask::Group;
 use super::ask::Purpose;
 use super::ask::Refusal;
 use super::ask::Rendition;
@@ -135,6 +136,11 @@ impl Conn {
                 let allowed = secret || self.options.carrier == Carrier::Tcp;
                 let carried = self.options.server_ports.is_some() && allowed;
                 (ports.is_some() && carried).then_some((transport, Kind::Udp))
+            }
+            Lower::Multicast => {
+                let carried = self.options.multicast && self.options.carrier == Carrier::Tcp;
+                let ours = carried && transport.mode != Some(Mode::Record);
+                ours.then_some((transport, Kind::Multicast))
             }
             Lower::Other => None,
         };
@@ -296,6 +302,9 @@ impl Conn {
                 client_rtcp,
             });
         }
+        if transport.lower == Lower::Multicast {
+            return Some(ChosenTransport::Multicast);
+        }
         let taken = |channel: u8| {
             let others = self
                 .sessions
@@ -313,8 +322,15 @@ impl Conn {
     }
 
     /// The driver has the track ready.
-    pub(super) fn set_up(&mut self, draft: Draft, ssrc: u32, mikey: Option<&str>, cseq: &str) {
-        let ssrc = (draft.purpose == Purpose::Play).then_some(ssrc);
+    pub(super) fn set_up(
+        &mut self,
+        draft: Draft,
+        told: u32,
+        mikey: Option<&str>,
+        group: Option<&Group>,
+        cseq: &str,
+    ) {
+        let ssrc = (draft.purpose == Purpose::Play).then_some(told);
         let transport = match (draft.track.transport, self.options.server_ports) {
             (
                 ChosenTransport::Udp {
@@ -330,7 +346,12 @@ impl Conn {
                 },
                 _,
             ) => headers::tcp_reply(&draft.protocol, (rtp_channel, rtcp_channel), ssrc),
-            (ChosenTransport::Udp { .. }, None) => return self.send(&Refusal::Internal.response(cseq)),
+            (ChosenTransport::Multicast, _) if let Some(g) = group => {
+                headers::multicast_reply(&draft.protocol, &g.destination, g.ports, g.ttl, told)
+            }
+            (ChosenTransport::Udp { .. }, None) | (ChosenTransport::Multicast, _) => {
+                return self.send(&Refusal::Internal.response(cseq));
+            }
         };
         let mut reply = Self::reply(200, cseq)
             .header("Session", self.session_header(draft.session))

@@ -218,3 +218,55 @@ fn outputs_show_neither_credentials_nor_addresses_in_debug() {
         );
     }
 }
+
+#[test]
+fn a_user_may_do_what_the_rules_say_and_hears_403_for_the_rest() {
+    use crate::proto::rtsp::auth::Rule;
+    let names = |names: &[&str]| Some(names.iter().map(|n| (*n).to_owned()).collect());
+    let rules = vec![
+        Rule {
+            path: None,
+            read: None,
+            publish: names(&["other"]),
+        },
+        Rule {
+            path: Some("yard".into()),
+            read: names(&["other"]),
+            publish: None,
+        },
+    ];
+    let user = User::new("user", "Louver", "pass");
+    let users = || Users::new("Louver", vec![user.clone()]).with_rules(rules.clone());
+    let basic = "Authorization: Basic dXNlcjpwYXNz"; // user:pass
+    let tcp = "Transport: RTP/AVP/TCP;interleaved=0-1";
+    for (request, path) in [
+        (
+            format!("DESCRIBE rtsp://h/yard RTSP/1.0\nCSeq: 1\n{basic}"),
+            "yard",
+        ),
+        (
+            format!("SETUP rtsp://h/yard/trackID=0 RTSP/1.0\nCSeq: 1\n{basic}\n{tcp}"),
+            "yard",
+        ),
+        (
+            format!("SETUP rtsp://user:pass@h/Yard RTSP/1.0\nCSeq: 1\n{tcp}"),
+            "Yard",
+        ),
+        (
+            format!("ANNOUNCE rtsp://h/door RTSP/1.0\nCSeq: 1\n{basic}"),
+            "door",
+        ),
+    ] {
+        let mut peer = Peer::with(None, Some(users()));
+        let path = path.to_owned();
+        match &peer.say(&request)[..] {
+            [Output::Event(event), Output::Send(bytes)] => {
+                assert_eq!(*event, Event::Forbidden { path }, "{request}");
+                assert_eq!(Reply::read(bytes).status, 403, "{request}");
+            }
+            other => panic!("{request}: {other:?}"),
+        }
+        // No penalty: the credentials were right.
+        peer.ask(&format!("DESCRIBE rtsp://h/door RTSP/1.0\nCSeq: 2\n{basic}"));
+    }
+}

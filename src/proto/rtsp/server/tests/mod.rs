@@ -2,6 +2,8 @@
 
 mod auth;
 mod carrier;
+mod kept;
+mod multicast;
 mod play;
 mod publish;
 mod robust;
@@ -34,6 +36,8 @@ const IDLE: Duration = Duration::from_secs(65);
 struct Peer {
     conn: Conn,
     now: Instant,
+    /// Sessions that the test answers for when they are asked for.
+    claims: Vec<SessionId>,
 }
 
 /// A reply, read by somebody else's rules: exact names, CRLF, lengths.
@@ -67,9 +71,23 @@ impl Peer {
     }
 
     fn made_with(server_ports: Option<(u16, u16)>, users: Option<Users>, carrier: Carrier) -> Self {
+        Self::make(server_ports, users, carrier, false)
+    }
+
+    fn with_options(server_ports: Option<(u16, u16)>, users: Option<Users>, multicast: bool) -> Self {
+        Self::make(server_ports, users, Carrier::Tcp, multicast)
+    }
+
+    fn make(
+        server_ports: Option<(u16, u16)>,
+        users: Option<Users>,
+        carrier: Carrier,
+        multicast: bool,
+    ) -> Self {
         let now = some_instant();
         let options = Options {
             server_ports,
+            multicast,
             idle: IDLE,
             users: users.map(Arc::new),
             carrier,
@@ -80,14 +98,27 @@ impl Peer {
             next
         };
         let conn = Conn::new(now, options, [0x5a; 16], Box::new(ids));
-        Self { conn, now }
+        Self {
+            conn,
+            now,
+            claims: Vec::new(),
+        }
     }
 
     /// Sends a message; lines are parted by `\n` here and by CRLF on the wire. Gives all that is to be done.
     fn say(&mut self, message: &str) -> Vec<Output> {
         let mut wire = message.trim_end().replace('\n', "\r\n");
         wire.push_str("\r\n\r\n");
-        self.bytes(wire.as_bytes())
+        let mut outputs = self.bytes(wire.as_bytes());
+        // Nobody has lost a session here, unless a test says so.
+        while let Some(Output::Ask(Ask::Claim { session })) = outputs.last()
+            && !self.claims.contains(session)
+        {
+            outputs.pop();
+            self.conn.answer(self.now, Answer::Kept(None));
+            outputs.extend(self.drain());
+        }
+        outputs
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Vec<Output> {

@@ -6,6 +6,7 @@ use super::*;
 use crate::proto::rtsp::server::BACKLOG_MAX;
 use crate::proto::rtsp::server::ConnError;
 use crate::proto::rtsp::server::Event;
+use crate::proto::rtsp::server::Refusal;
 use crate::proto::rtsp::server::Side;
 use crate::proto::rtsp::server::fuzz;
 
@@ -67,6 +68,40 @@ fn options_that_we_lack_are_551_by_name() {
         assert_eq!(reply.get("Unsupported"), Some("implicit-play, onvif-replay"));
     }
     peer.ask("DESCRIBE rtsp://h/cam RTSP/1.0\nCSeq: 2\nRequire: www.onvif.org/ver20/backchannel");
+}
+
+#[test]
+fn garbage_between_requests_is_passed_over_to_the_next_one() {
+    let mut peer = Peer::open();
+    let outputs = peer.bytes(
+        b"\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n\xff\x00\x17junkOPTIONS * RTSP/1.0\r\nCSeq: 2\r\n\r\n",
+    );
+    let replies: Vec<_> = outputs
+        .iter()
+        .map(|output| match output {
+            Output::Send(bytes) => Reply::read(bytes).get("CSeq").map(str::to_owned),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(replies, [Some("1".to_owned()), Some("2".to_owned())]);
+}
+
+#[test]
+fn a_path_that_is_elsewhere_is_302_with_an_absolute_url() {
+    let mut peer = Peer::open();
+    peer.ask("DESCRIBE rtsp://h/cam RTSP/1.0\nCSeq: 2");
+    let location = "rtsp://192.0.2.7:554/a?b".to_owned();
+    let reply = peer.answer(Answer::Refused(Refusal::Moved { location }));
+    assert_eq!(
+        (reply.status, reply.get("Location")),
+        (302, Some("rtsp://192.0.2.7:554/a?b"))
+    );
+}
+
+#[test]
+fn a_client_that_asks_for_small_packets_gets_the_usual_ones() {
+    let mut peer = Peer::open();
+    peer.set_up(&format!("{SETUP_TCP}\nBlocksize: 400"));
 }
 
 #[test]
@@ -202,13 +237,18 @@ fn a_reader_by_tcp_may_be_silent_while_it_plays_but_not_while_it_pauses() {
 fn ids_of_sessions_differ_even_if_the_generator_repeats_itself() {
     let options = Options {
         server_ports: None,
+        multicast: false,
         idle: IDLE,
         users: None,
         carrier: Carrier::Tcp,
     };
     let now = some_instant();
     let conn = Conn::new(now, options, [0; 16], Box::new(|| u64::MAX));
-    let mut peer = Peer { conn, now };
+    let mut peer = Peer {
+        conn,
+        now,
+        claims: Vec::new(),
+    };
     let one = peer.set_up(SETUP_TCP).session();
     let two = peer.set_up(&SETUP_TCP.replace("cam", "two")).session();
     assert_eq!(

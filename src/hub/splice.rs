@@ -26,7 +26,7 @@ const CLOCK_SET: i64 = 2 << 32;
 const FOREIGN_TYPES: [u8; 2] = [13, 50];
 
 /// Joins the openings of one source.
-pub(super) struct Splice {
+pub struct Splice {
     lines: Vec<Line>,
     /// What to add to the source's wall clock to have ours.
     wall: Option<i64>,
@@ -53,14 +53,14 @@ struct Line {
 
 impl Splice {
     /// For the tracks that readers were told of.
-    pub(super) fn new(description: &Description) -> Self {
+    pub fn new(description: &Description) -> Self {
         Self {
             lines: description.tracks.iter().map(Line::new).collect(),
             wall: None,
         }
     }
     /// The source was opened again: what comes next is joined to what was.
-    pub(super) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.wall = None;
         for line in &mut self.lines {
             line.joined = false;
@@ -68,7 +68,7 @@ impl Splice {
         }
     }
     /// Rewrites one packet in place. False: it belongs to nothing that was announced.
-    pub(super) fn packet(&mut self, track: TrackId, packet: &mut [u8], now: Instant) -> bool {
+    pub fn packet(&mut self, track: TrackId, packet: &mut [u8], now: Instant) -> bool {
         let Ok(header) = Header::parse(packet) else {
             return false;
         };
@@ -87,15 +87,15 @@ impl Splice {
         true
     }
     /// The time stamp of an access unit on the track's clock, given that of the source.
-    pub(super) fn unit_time(&mut self, track: TrackId, rtp_time: u32, now: Instant) -> Option<u32> {
+    pub fn unit_time(&mut self, track: TrackId, rtp_time: u32, now: Instant) -> Option<u32> {
         let line = self.lines.get_mut(usize::from(track.0))?;
         let time = line.time(rtp_time, now);
         line.joined = true;
         Some(time)
     }
-    /// A sender report on our clocks. Cameras' wall clocks are often wrong, so only their steps count: all
-    /// tracks of an opening are moved alike.
-    pub(super) fn report(
+    /// A sender report on our clocks. Cameras' wall clocks are often wrong, so only their steps count: all tracks
+    /// of an opening are moved alike.
+    pub fn report(
         &mut self,
         track: TrackId,
         ntp: NtpTime,

@@ -1,0 +1,312 @@
+//! What the RTSP server promises about sockets, time and packets, in dialogues by hand. What it promises about
+//! words alone is in `src/proto/rtsp/server/tests`.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::net::UdpSocket;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::relay::DEADLINE;
+use crate::relay::Options;
+use crate::relay::Relay;
+use crate::relay::eventually;
+use crate::rtsp::Conn;
+use crate::rtsp::udp_pair;
+
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A test picture; `rtsp` is put into that table of the configuration.
+fn pattern(rtsp: &str) -> Relay {
+    Relay::start(Options::sources(&["cam=pattern:?size=160x120&fps=25"]).rtsp(rtsp))
+}
+
+/// A reader of the first track by UDP.
+struct UdpReader {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    url: String,
+    /// Where its RTCP goes.
+    server_rtcp: SocketAddr,
+    ssrc: u32,
+}
+
+fn udp_reader(relay: &Relay, conn: &mut Conn) -> UdpReader {
+    let (rtp, rtcp) = udp_pair(HOST);
+    let url = relay.rtsp("cam");
+    let port = rtp.local_addr().unwrap().port();
+    let transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
+    conn.ok("DESCRIBE", &url, &[]);
+    let reply = conn.ok("SETUP", &format!("{url}/trackID=0"), &[("Transport", &transport)]);
+    let transport = reply.header("transport").unwrap();
+    let value = |key: &str| {
+        let found = transport.split(';').find_map(|p| p.strip_prefix(key));
+        found.unwrap_or_else(|| panic!("{key} in {transport}")).to_owned()
+    };
+    let ports = value("server_port=");
+    let (_, server_rtcp) = ports.split_once('-').unwrap();
+    UdpReader {
+        rtp,
+        rtcp,
+        url,
+        server_rtcp: SocketAddr::new(HOST, server_rtcp.parse().unwrap()),
+        ssrc: u32::from_str_radix(&value("ssrc="), 16).unwrap(),
+    }
+}
+
+impl UdpReader {
+    /// The next RTP packet, if one comes within this time.
+    fn packet(&self, within: Duration) -> Option<Vec<u8>> {
+        let mut datagram = [0; 65_536];
+        let until = Instant::now() + within;
+        while Instant::now() < until {
+            if let Ok(length) = self.rtp.recv(&mut datagram) {
+                return Some(datagram[..length].to_vec());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+    fn flows(&self) {
+        while self.packet(Duration::ZERO).is_some() {}
+        assert!(self.packet(DEADLINE).is_some(), "no packet came");
+    }
+    fn falls_silent(&self) {
+        eventually("silence", || {
+            self.packet(Duration::from_millis(300)).is_none().then_some(())
+        });
+    }
+}
+
+/// A receiver report about one source: a quarter lost, 900 units of jitter.
+fn report(about: u32) -> Vec<u8> {
+    let mut packet = vec![0x81, 201, 0, 7, 0, 0, 0, 9];
+    packet.extend(about.to_be_bytes());
+    packet.extend([64, 0, 0, 5, 0, 0, 1, 0]);
+    packet.extend(900_u32.to_be_bytes());
+    packet.extend([0; 8]);
+    packet
+}
+
+fn number(header: &str, key: &str) -> u32 {
+    let found = header.split(';').find_map(|p| p.strip_prefix(key));
+    found
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_else(|| panic!("{key} in {header}"))
+}
+
+/// Sequence number and time stamp.
+fn numbers(packet: &[u8]) -> (u32, u32) {
+    let sequence = u16::from_be_bytes([packet[2], packet[3]]);
+    let time = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+    (u32::from(sequence), time)
+}
+
+/// gortsplib: TestServerPlayTCPResponseBeforeFrames, TestServerPlayAdditionalInfos.
+#[test]
+fn the_answer_to_play_comes_before_the_first_packet_and_tells_its_numbers_by_tcp() {
+    let relay = pattern("");
+    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+    let url = relay.rtsp("cam");
+    conn.ok("DESCRIBE", &url, &[]);
+    let setup = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+    let reply = conn.ok("SETUP", &format!("{url}/trackID=0"), &setup);
+    let ssrc = reply
+        .header("transport")
+        .unwrap()
+        .rsplit_once("ssrc=")
+        .unwrap()
+        .1
+        .to_owned();
+    let reply = conn.ok("PLAY", &url, &[("Range", "npt=0.000-")]);
+    assert!(conn.taken.is_empty(), "packets before the answer");
+    assert_eq!(reply.header("range"), Some("npt=0.000-"));
+    let info = reply.header("rtp-info").unwrap().to_owned();
+    assert!(info.starts_with(&format!("url={url}/trackID=0;")), "{info}");
+    while !conn.taken.iter().any(|(channel, _)| *channel == 0) {
+        conn.request("GET_PARAMETER", &url, &[]);
+    }
+    // The report comes with the first packet, and speaks of the same source and time.
+    let (channel, first_report) = &conn.taken[0];
+    assert_eq!((*channel, first_report[1]), (1, 200), "a sender report is first");
+    let (_, first) = conn.taken.iter().find(|(channel, _)| *channel == 0).unwrap();
+    assert_eq!(numbers(first), (number(&info, "seq="), number(&info, "rtptime=")));
+    assert_eq!(
+        format!("{:08X}", u32::from_be_bytes(first[8..12].try_into().unwrap())),
+        ssrc
+    );
+    assert_eq!(first_report[4..8], first[8..12]);
+    assert_eq!(first_report[16..20], first[4..8]);
+    assert!(
+        conn.taken.iter().all(|(_, packet)| packet.len() >= 8),
+        "FFmpeg trips over short frames"
+    );
+    relay.stop();
+}
+
+#[test]
+fn the_answer_to_play_tells_the_numbers_of_the_first_packet_by_udp() {
+    let relay = pattern("");
+    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+    let reader = udp_reader(&relay, &mut conn);
+    let reply = conn.ok("PLAY", &reader.url, &[]);
+    let info = reply.header("rtp-info").unwrap();
+    let first = reader.packet(DEADLINE).unwrap();
+    assert_eq!(numbers(&first), (number(info, "seq="), number(info, "rtptime=")));
+    assert_eq!(u32::from_be_bytes(first[8..12].try_into().unwrap()), reader.ssrc);
+    relay.stop();
+}
+
+/// gortsplib: TestServerPlayUDPChangeConn.
+#[test]
+fn a_reader_by_udp_goes_on_when_its_connection_is_lost() {
+    let relay = pattern("");
+    let mut first = Conn::open(HOST, relay.addr("rtsp"));
+    let reader = udp_reader(&relay, &mut first);
+    first.ok("PLAY", &reader.url, &[]);
+    reader.flows();
+    let session = first.session.clone();
+    drop(first);
+    let other = |from: [u8; 4]| {
+        let mut conn = Conn::open(from.into(), relay.addr("rtsp"));
+        conn.session.clone_from(&session);
+        conn
+    };
+    // While its old connection is still thought to live, the session is not found: once more, then.
+    let mut second = other([127, 0, 0, 1]);
+    eventually("the session is found", || {
+        (second.request("GET_PARAMETER", &reader.url, &[]).status == 200).then_some(())
+    });
+    reader.flows();
+    drop(second);
+    std::thread::sleep(Duration::from_millis(200)); // for the relay to notice
+    assert_eq!(
+        other([127, 0, 0, 2]).request("PAUSE", &reader.url, &[]).status,
+        454,
+        "another host"
+    );
+    let mut third = other([127, 0, 0, 1]);
+    eventually("the session is found", || {
+        (third.request("PAUSE", &reader.url, &[]).status == 200).then_some(())
+    });
+    reader.falls_silent();
+    third.ok("PLAY", &reader.url, &[]);
+    reader.flows();
+    third.ok("TEARDOWN", &reader.url, &[]);
+    reader.falls_silent();
+    assert_eq!(
+        other([127, 0, 0, 1]).request("PLAY", &reader.url, &[]).status,
+        454
+    );
+    relay.stop();
+}
+
+#[test]
+fn a_session_that_lost_its_connection_ends_by_good_bye_or_by_silence() {
+    let relay = pattern("session_timeout = \"5s\"");
+    let viewers = || {
+        relay.api("/api/v1/paths")["items"][0]["viewers"]
+            .as_u64()
+            .unwrap()
+    };
+    for says_goodbye in [true, false] {
+        let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+        let reader = udp_reader(&relay, &mut conn);
+        conn.ok("PLAY", &reader.url, &[]);
+        reader.flows();
+        drop(conn);
+        reader.flows();
+        assert_eq!(viewers(), 1);
+        if says_goodbye {
+            reader
+                .rtcp
+                .send_to(&[0x81, 203, 0, 1, 0, 0, 0, 9], reader.server_rtcp)
+                .unwrap();
+        }
+        reader.falls_silent();
+        eventually("nobody is counted any more", || (viewers() == 0).then_some(()));
+    }
+    relay.stop();
+}
+
+/// gortsplib: TestServerPlaySetupErrorSameUDPPortsAndIP.
+#[test]
+fn two_readers_of_one_host_cannot_have_the_same_ports() {
+    let relay = pattern("");
+    let mut first = Conn::open(HOST, relay.addr("rtsp"));
+    let reader = udp_reader(&relay, &mut first);
+    let port = reader.rtp.local_addr().unwrap().port();
+    let transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
+    let setup = |from: [u8; 4]| {
+        let mut conn = Conn::open(from.into(), relay.addr("rtsp"));
+        let url = format!("{}/trackID=0", reader.url);
+        conn.request("SETUP", &url, &[("Transport", &transport)]).status
+    };
+    assert_eq!(setup([127, 0, 0, 1]), 400);
+    assert_eq!(setup([127, 0, 0, 2]), 200, "another host may");
+    first.ok("TEARDOWN", &reader.url, &[]);
+    assert_eq!(setup([127, 0, 0, 1]), 200, "and so may one who comes later");
+    relay.stop();
+}
+
+#[test]
+fn what_readers_report_shows_as_one_figure_of_the_path() {
+    let relay = pattern("");
+    let quality = || relay.api("/api/v1/paths")["items"][0]["quality"].clone();
+    assert!(quality().is_null());
+    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+    let reader = udp_reader(&relay, &mut conn);
+    conn.ok("PLAY", &reader.url, &[]);
+    reader.flows();
+    // About somebody else, and about us.
+    reader
+        .rtcp
+        .send_to(&report(reader.ssrc ^ 1), reader.server_rtcp)
+        .unwrap();
+    reader
+        .rtcp
+        .send_to(&report(reader.ssrc), reader.server_rtcp)
+        .unwrap();
+    eventually("a report counts", || (quality()["reports"] == 1).then_some(()));
+    assert_eq!(quality()["loss_percent"], 25.0);
+    assert_eq!(quality()["jitter_ms"], 10.0);
+    let mut tcp = Conn::open(HOST, relay.addr("rtsp"));
+    let setup = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+    tcp.ok("SETUP", &format!("{}/trackID=0", reader.url), &setup);
+    tcp.ok("PLAY", &reader.url, &[]);
+    tcp.send_packet(1, &report(reader.ssrc));
+    eventually("by TCP too", || (quality()["reports"] == 2).then_some(()));
+    relay.stop();
+}
+
+#[test]
+fn a_publisher_by_udp_gets_a_packet_that_opens_its_firewall() {
+    let relay = Relay::start(Options::publish());
+    let (rtp, rtcp) = udp_pair(HOST);
+    let port = rtp.local_addr().unwrap().port();
+    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+    let url = relay.rtsp("live");
+    let sdp = "v=0\r\nm=audio 0 RTP/AVP 8\r\na=control:a\r\n";
+    assert_eq!(conn.request_with("ANNOUNCE", &url, &[], sdp).status, 200);
+    let transport = format!("RTP/AVP;unicast;client_port={port}-{};mode=record", port + 1);
+    conn.ok("SETUP", &format!("{url}/a"), &[("Transport", &transport)]);
+    conn.ok("RECORD", &url, &[]);
+    let mut datagram = [0; 100];
+    let mut first = |socket: &UdpSocket| {
+        eventually("a packet", || {
+            socket.recv(&mut datagram).ok().map(|n| datagram[..n].to_vec())
+        })
+    };
+    assert_eq!(
+        first(&rtp),
+        [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        "RTP without content"
+    );
+    assert_eq!(
+        first(&rtcp),
+        [0x80, 201, 0, 1, 0, 0, 0, 0],
+        "a report about nothing"
+    );
+    relay.stop();
+}
