@@ -129,8 +129,8 @@ impl Checker<'_> {
     }
 
     fn multicast(&mut self, f: &RtspFile) -> Option<Multicast> {
-        let port = self.number("multicast_port", &f.multicast_port, 1_024..=65_000, 8_002);
-        if let Some(raw) = f.multicast_port.as_ref().filter(|_| port % 2 != 0) {
+        let port: u16 = self.number("multicast_port", &f.multicast_port, 1_024..=65_000, 8_002);
+        if let Some(raw) = f.multicast_port.as_ref().filter(|_| !port.is_multiple_of(2)) {
             self.wrong(
                 &raw.span(),
                 "multicast_port is odd, expected an even number as RTP wants it",

@@ -194,7 +194,8 @@ pub(super) fn groups(text: &str) -> Option<(Ipv4Addr, u32)> {
     let first: Ipv4Addr = address.parse().ok()?;
     let bits: u32 = bits.parse().ok().filter(|bits| (8..=32).contains(bits))?;
     let count = 1_u32 << (32 - bits);
-    let good = first.is_multicast() && first >= Ipv4Addr::new(224, 0, 1, 0) && first.to_bits() % count == 0;
+    let good =
+        first.is_multicast() && first >= Ipv4Addr::new(224, 0, 1, 0) && first.to_bits().is_multiple_of(count);
     good.then_some((first, count))
 }
 
