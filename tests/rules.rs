@@ -1,10 +1,10 @@
-//! The rules of the RTSP server (`docs/rtsp.md`) name their tests: each of them must be there.
+//! The rules of the RTSP server (`tests/rtsp-rules.md`) name their tests: each of them must be there.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::Path;
 
-const RULES: &str = include_str!("../docs/rtsp.md");
+const RULES: &str = include_str!("rtsp-rules.md");
 
 #[test]
 fn every_rule_names_tests_that_exist() {

@@ -43,6 +43,5 @@ mod seeds; // the commands people asked with
 mod shutdown; // signals, taken ports, power cuts
 mod stats; // a scripted audience
 mod strangers; // floods, half requests, no descriptors
-mod tshark; // an independent reader of all that is said
 mod vlc; // stock VLC: sound, case, passwords
 mod web; // pages, pictures, API
