@@ -76,3 +76,11 @@ impl Clock for ManualClock {
         self.0.lock().expect("no panic happens while the lock is held").1
     }
 }
+
+/// Waits until this instant; for ever, if there is none.
+pub async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

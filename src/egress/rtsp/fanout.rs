@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::SharedClock;
+use crate::base::clock::sleep_until;
 use crate::base::tasks::Tasks;
 use crate::egress::rtsp::delivery::Delivery;
 use crate::egress::rtsp::delivery::Pumped;
@@ -180,14 +181,6 @@ impl Fanouts {
             all.remove(&stream);
         }
         true
-    }
-}
-
-/// For ever, if there is no such instant.
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::SharedClock;
+use crate::base::clock::sleep_until;
 use crate::base::peer::PeerAddr;
 use crate::egress::rtsp::play::Play;
 use crate::proto::rtsp::server::Kept;
@@ -87,14 +88,8 @@ impl Keeper {
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             let next = self.sweep(self.clock.now());
-            let next = async {
-                match next {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = next => {}
+                () = sleep_until(next) => {}
                 () = self.attention.notified() => {}
                 () = stop.cancelled() => break,
             }

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::SharedClock;
+use crate::base::clock::sleep_until;
 use crate::egress::rtsp::record::Recording;
 use crate::hub::Hub;
 use crate::hub::PathName;
@@ -118,14 +119,8 @@ impl Publishers {
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             let next = self.sweep(self.clock.now());
-            let next = async {
-                match next {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = next => {}
+                () = sleep_until(next) => {}
                 () = self.wake.notified() => {}
                 () = stop.cancelled() => break,
             }
