@@ -260,6 +260,7 @@ fn hub(config: &Config, clock: &SharedClock, metrics: &Arc<Metrics>) -> Arc<Hub>
             age: config.hub.ring_time,
         },
         max_paths: config.hub.max_paths,
+        k: config.privacy.k,
         ..hub::Options::default()
     };
     Hub::new(options, clock.clone(), Arc::clone(metrics))

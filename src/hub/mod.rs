@@ -38,7 +38,9 @@ pub use picture::PictureReader;
 pub use picture::Pictures;
 pub use publisher::Publisher;
 pub use publisher::WriteError;
+pub use quality::Figures;
 pub use quality::Quality;
+pub use quality::Reporter;
 pub use reader::Next;
 pub use reader::Reader;
 pub use stream::Head;
@@ -46,6 +48,7 @@ pub use stream::Position;
 pub use stream::Stream;
 
 use path::Origin;
+use quality::Reports;
 use ring::Limits;
 use stream::TrackClock;
 
@@ -60,6 +63,8 @@ pub struct Options {
     pub max_paths: usize,
     /// Largest RTP packet that our own packetizers make, bytes (1500 less IPv6 and UDP headers).
     pub max_payload: usize,
+    /// What fewer readers than this report is shown to nobody.
+    pub k: u32,
 }
 
 impl Default for Options {
@@ -68,6 +73,7 @@ impl Default for Options {
             ring: Limits::default(),
             max_paths: 1000,
             max_payload: 1452,
+            k: 5,
         }
     }
 }
@@ -246,6 +252,7 @@ impl Hub {
             self.options.ring,
             clocks,
             cname,
+            Reports::new(self.options.k, self.clock.now()),
             seal,
         ))
     }

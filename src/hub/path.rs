@@ -70,7 +70,7 @@ pub struct PathSnapshot {
     pub since: SystemTime,
     /// RTP bytes that came in since the program started.
     pub bytes_in: u64,
-    /// How its stream reaches those readers that report it, all together; `None` if none does.
+    /// How its stream reaches those readers that report it, if enough do; `None` if none does.
     pub quality: Option<Quality>,
 }
 
@@ -186,7 +186,8 @@ impl Path {
         let stream = self.stream();
         let tracks = stream.as_ref().map(|s| s.description().tracks.clone());
         let tracks = tracks.unwrap_or_default();
-        let quality = stream.map(|s| s.quality()).filter(|q| q.reports > 0);
+        let quality = stream.zip(self.hub.upgrade());
+        let quality = quality.and_then(|(stream, hub)| stream.quality(hub.clock().now()));
         let inner = self.inner();
         PathSnapshot {
             name: self.name.clone(),

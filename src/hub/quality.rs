@@ -1,46 +1,173 @@
-//! How a stream reaches its readers, as they report it by RTCP (RFC 3550 section 6.4.1): one figure for all of
-//! them together. Nothing of a single reader is kept.
+//! How a stream reaches its readers, as they report it by RTCP (RFC 3550 section 6.4.1).
+//!
+//! With one reader that would be one viewer's own measurement. So figures exist only for whole windows of time in
+//! which at least k readers reported; each of them counts the same, however often it speaks. Nobody sees a window
+//! that is not over, or two lookers would learn what the newest report said. A reader's own figures live in its
+//! session, for one window.
 
+use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
 
 use crate::base::time::Rate;
+use crate::hub::stream::Stream;
+use crate::proto::rtp::rtcp::ReportBlock;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
-/// A new report counts for so much of the figure: about the last thirty reports show in it.
-const WEIGHT: f64 = 1.0 / 16.0;
+/// Twice what readers usually leave between two reports.
+const WINDOW: Duration = Duration::from_secs(10);
 /// Jitter beyond this is a broken report and not a network, in seconds.
 const MAX_JITTER: f64 = 60.0;
 
-/// What readers report of a stream, all together.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Quality {
+/// What readers reported of a stream in the last whole window of ten seconds.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Quality {
+    /// Fewer than k readers reported: their figures would be somebody's.
+    BelowK,
+    /// At least k readers did.
+    Of(Figures),
+}
+
+/// Means over readers.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Figures {
     /// Reports that came.
     pub reports: u64,
-    /// Lost packets of all, per cent; a mean in which newer reports weigh more.
+    /// Lost packets, per cent.
     pub loss_percent: f64,
-    /// Variation of the packets' travel time, milliseconds; such a mean too.
+    /// Variation of the packets' travel time, milliseconds.
     pub jitter_ms: f64,
 }
 
-/// Collects reports.
-#[derive(Default)]
-pub(super) struct Reports(Mutex<Quality>);
+/// Reports of one window.
+#[derive(Clone, Copy, Default)]
+struct Window {
+    readers: u32,
+    reports: u64,
+    /// Sums of the means of readers.
+    loss: f64,
+    jitter: f64,
+}
+
+/// What a reader reported in one window.
+#[derive(Clone, Copy, Default)]
+struct Own {
+    window: u64,
+    reports: u32,
+    /// Sums.
+    loss: f64,
+    jitter: f64,
+}
+
+impl Own {
+    fn means(&self) -> (f64, f64) {
+        let n = f64::from(self.reports.max(1));
+        (self.loss / n, self.jitter / n)
+    }
+}
+
+/// Collects what the readers of a stream report.
+pub(super) struct Reports(Mutex<Windows>);
+
+struct Windows {
+    k: u32,
+    since: Instant,
+    /// The number of the window that is open; the first is 1.
+    number: u64,
+    open: Window,
+    /// The one before.
+    closed: Window,
+}
+
+impl Windows {
+    fn roll(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.since).as_secs() / WINDOW.as_secs();
+        let number = self.number.max(passed + 1);
+        if number > self.number {
+            let just_over = number == self.number + 1;
+            self.closed = if just_over { self.open } else { Window::default() };
+            self.open = Window::default();
+            self.number = number;
+        }
+    }
+}
 
 impl Reports {
-    /// Adds a reader's report: `lost` in 256ths of the packets since its last one, `jitter` in the track's clock.
-    pub(super) fn add(&self, lost: u8, jitter: u32, rate: Rate) {
+    /// `k`: as in [`crate::hub::Options`].
+    pub(super) fn new(k: u32, now: Instant) -> Self {
+        Self(Mutex::new(Windows {
+            k,
+            since: now,
+            number: 1,
+            open: Window::default(),
+            closed: Window::default(),
+        }))
+    }
+    /// Adds a report: `lost` in 256ths of the packets since the reader's last one, `jitter` in the track's clock.
+    fn add(&self, own: &mut Own, lost: u8, jitter: u32, rate: Rate, now: Instant) {
         let jitter = f64::from(jitter) / f64::from(rate.hz());
         if jitter > MAX_JITTER {
             return;
         }
-        let mut q = self.0.lock().expect(NOT_POISONED);
-        let weight = if q.reports == 0 { 1.0 } else { WEIGHT };
-        q.reports += 1;
-        q.loss_percent += weight * (f64::from(lost) / 2.56 - q.loss_percent);
-        q.jitter_ms += weight * (jitter * 1000.0 - q.jitter_ms);
+        let mut all = self.0.lock().expect(NOT_POISONED);
+        all.roll(now);
+        if own.window != all.number {
+            *own = Own {
+                window: all.number,
+                ..Own::default()
+            };
+            all.open.readers += 1;
+        }
+        let before = own.means();
+        own.reports += 1;
+        own.loss += f64::from(lost) / 2.56;
+        own.jitter += jitter * 1000.0;
+        let after = own.means();
+        all.open.reports += 1;
+        all.open.loss += after.0 - before.0;
+        all.open.jitter += after.1 - before.1;
     }
-    pub(super) fn get(&self) -> Quality {
-        *self.0.lock().expect(NOT_POISONED)
+    /// Of the last window that is over; `None` if nobody reported in it.
+    pub(super) fn get(&self, now: Instant) -> Option<Quality> {
+        let mut all = self.0.lock().expect(NOT_POISONED);
+        all.roll(now);
+        let window = all.closed;
+        match window.readers {
+            0 => None,
+            few if few < all.k => Some(Quality::BelowK),
+            readers => Some(Quality::Of(Figures {
+                reports: window.reports,
+                loss_percent: window.loss / f64::from(readers),
+                jitter_ms: window.jitter / f64::from(readers),
+            })),
+        }
+    }
+}
+
+/// One reader of a stream, as it reports.
+pub struct Reporter {
+    stream: Arc<Stream>,
+    own: Mutex<Own>,
+}
+
+impl Reporter {
+    /// A reader that has not reported yet.
+    pub fn new(stream: Arc<Stream>) -> Self {
+        Self {
+            stream,
+            own: Mutex::default(),
+        }
+    }
+    /// It tells how it receives: blocks about our own sources count, others are passed over.
+    pub fn report(&self, blocks: &[ReportBlock], now: Instant) {
+        let mut own = self.own.lock().expect(NOT_POISONED);
+        for block in blocks {
+            if let Some(rate) = self.stream.rate_of(block.ssrc) {
+                let (lost, jitter) = (block.fraction_lost, block.jitter);
+                self.stream.reports().add(&mut own, lost, jitter, rate, now);
+            }
+        }
     }
 }
 
@@ -48,27 +175,64 @@ impl Reports {
 mod tests {
     use super::*;
 
+    fn of(reports: u64, loss_percent: f64, jitter_ms: f64) -> Option<Quality> {
+        Some(Quality::Of(Figures {
+            reports,
+            loss_percent,
+            jitter_ms,
+        }))
+    }
+
     #[test]
-    fn reports_of_many_readers_become_one_figure_that_follows_the_newest() {
-        let reports = Reports::default();
-        reports.add(64, 900, Rate::VIDEO);
-        assert_eq!(
-            reports.get(),
-            Quality {
-                reports: 1,
-                loss_percent: 25.0,
-                jitter_ms: 10.0
+    fn figures_of_fewer_than_k_readers_are_held_back_however_often_they_report() {
+        let start = Instant::now();
+        let reports = Reports::new(3, start);
+        let mut readers = [Own::default(); 2];
+        for _ in 0..20 {
+            for own in &mut readers {
+                reports.add(own, 64, 900, Rate::VIDEO, start);
             }
-        );
-        for _ in 0..200 {
-            reports.add(0, 0, Rate::VIDEO);
         }
-        let q = reports.get();
-        assert!(
-            q.reports == 201 && q.loss_percent < 0.01 && q.jitter_ms < 0.01,
-            "{q:?}"
+        assert_eq!(reports.get(start), None, "the window is not over");
+        assert_eq!(reports.get(start + WINDOW), Some(Quality::BelowK));
+        assert_eq!(
+            reports.get(start + 2 * WINDOW),
+            None,
+            "nobody reported in the next"
         );
-        reports.add(255, u32::MAX, Rate::VIDEO);
-        assert_eq!(reports.get(), q, "nonsense is not counted");
+    }
+
+    #[test]
+    fn k_readers_become_one_figure_in_which_each_counts_the_same() {
+        let start = Instant::now();
+        let reports = Reports::new(3, start);
+        let mut readers = [Own::default(); 3];
+        reports.add(&mut readers[0], 192, 1800, Rate::VIDEO, start);
+        reports.add(&mut readers[1], 0, 0, Rate::VIDEO, start);
+        for _ in 0..50 {
+            reports.add(&mut readers[2], 0, 900, Rate::VIDEO, start);
+        }
+        reports.add(&mut readers[2], 255, u32::MAX, Rate::VIDEO, start);
+        assert_eq!(
+            reports.get(start + WINDOW),
+            of(52, 25.0, 10.0),
+            "nonsense is not counted"
+        );
+        assert_eq!(reports.get(start + WINDOW * 3 / 2), of(52, 25.0, 10.0));
+    }
+
+    #[test]
+    fn readers_that_leave_do_not_leave_the_last_one_its_figures() {
+        let start = Instant::now();
+        let reports = Reports::new(2, start);
+        let mut readers = [Own::default(); 2];
+        for own in &mut readers {
+            reports.add(own, 0, 0, Rate::VIDEO, start);
+        }
+        let later = start + WINDOW;
+        assert_eq!(reports.get(later), of(2, 0.0, 0.0));
+        reports.add(&mut readers[0], 128, 0, Rate::VIDEO, later);
+        assert_eq!(reports.get(later), of(2, 0.0, 0.0), "what came since is not seen");
+        assert_eq!(reports.get(later + WINDOW), Some(Quality::BelowK));
     }
 }

@@ -19,7 +19,6 @@ use crate::hub::ring::Ring;
 use crate::media::Description;
 use crate::media::TrackId;
 use crate::proto::rtp::rtcp;
-use crate::proto::rtp::rtcp::ReportBlock;
 use crate::proto::rtp::srtp::MasterKey;
 use crate::proto::rtp::srtp::OVERHEAD;
 use crate::proto::rtp::srtp::Sender;
@@ -121,6 +120,7 @@ impl Stream {
         limits: Limits,
         clocks: Vec<TrackClock>,
         cname: String,
+        reports: Reports,
         seal: Option<&MasterKey>,
     ) -> Self {
         Self {
@@ -130,7 +130,7 @@ impl Stream {
             clocks: Mutex::new(clocks),
             head: watch::Sender::new(Head { end: 0, ended: false }),
             cname,
-            reports: Reports::default(),
+            reports,
             seal: seal.map(|key| Mutex::new(Sender::new(key))),
         }
     }
@@ -203,22 +203,9 @@ impl Stream {
         let seal = self.seal.as_ref();
         seal.is_some_and(|seal| seal.lock().expect(NOT_POISONED).has_rolled_over())
     }
-    /// A reader tells how it receives: blocks about our own sources count, others are passed over.
-    pub fn receiver_report(&self, blocks: &[ReportBlock]) {
-        for block in blocks {
-            let found = self
-                .clocks()
-                .iter()
-                .find(|c| c.ssrc == block.ssrc)
-                .map(|c| c.rate);
-            if let Some(rate) = found {
-                self.reports.add(block.fraction_lost, block.jitter, rate);
-            }
-        }
-    }
-    /// How the stream reaches its readers, all together.
-    pub fn quality(&self) -> Quality {
-        self.reports.get()
+    /// How the stream reaches its readers, all together; `None` while none reports.
+    pub fn quality(&self, now: Instant) -> Option<Quality> {
+        self.reports.get(now)
     }
     /// The wall time of a track's timestamp: what puts tracks with clocks of their own side by side.
     pub fn ntp(&self, track: TrackId, rtp_time: u32) -> Option<NtpTime> {
@@ -244,6 +231,13 @@ impl Stream {
         }
     }
 
+    /// The clock of the track with this synchronization source.
+    pub(super) fn rate_of(&self, ssrc: u32) -> Option<Rate> {
+        self.clocks().iter().find(|c| c.ssrc == ssrc).map(|c| c.rate)
+    }
+    pub(super) fn reports(&self) -> &Reports {
+        &self.reports
+    }
     pub(super) fn clocks(&self) -> MutexGuard<'_, Vec<TrackClock>> {
         self.clocks.lock().expect(NOT_POISONED)
     }

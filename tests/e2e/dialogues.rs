@@ -89,6 +89,14 @@ fn report(about: u32) -> Vec<u8> {
     packet
 }
 
+/// The URL of the first track of a presentation.
+fn with_track(url: &str) -> String {
+    match url.split_once('?') {
+        None => format!("{url}/trackID=0"),
+        Some((path, query)) => format!("{path}/trackID=0?{query}"),
+    }
+}
+
 fn number(header: &str, key: &str) -> u32 {
     let found = header.split(';').find_map(|p| p.strip_prefix(key));
     found
@@ -252,32 +260,61 @@ fn two_readers_of_one_host_cannot_have_the_same_ports() {
 }
 
 #[test]
-fn what_readers_report_shows_as_one_figure_of_the_path() {
-    let relay = pattern("");
+fn what_readers_report_shows_when_k_of_them_do_and_one_viewers_figures_never() {
+    let k3 = Options::sources(&["cam=pattern:?size=160x120&fps=25"]).config("[privacy]\nk = 3");
+    let relay = Relay::start(k3);
     let quality = || relay.api("/api/v1/paths")["items"][0]["quality"].clone();
     assert!(quality().is_null());
-    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
-    let reader = udp_reader(&relay, &mut conn);
-    conn.ok("PLAY", &reader.url, &[]);
-    reader.flows();
-    // About somebody else, and about us.
-    reader
-        .rtcp
-        .send_to(&report(reader.ssrc ^ 1), reader.server_rtcp)
-        .unwrap();
-    reader
-        .rtcp
-        .send_to(&report(reader.ssrc), reader.server_rtcp)
-        .unwrap();
-    eventually("a report counts", || (quality()["reports"] == 1).then_some(()));
-    assert_eq!(quality()["loss_percent"], 25.0);
-    assert_eq!(quality()["jitter_ms"], 10.0);
-    let mut tcp = Conn::open(HOST, relay.addr("rtsp"));
+    let mut conns: Vec<_> = (0..3).map(|_| Conn::open(HOST, relay.addr("rtsp"))).collect();
+    let mut by_udp = |n: usize| {
+        let reader = udp_reader(&relay, &mut conns[n]);
+        conns[n].ok("PLAY", &reader.url, &[]);
+        reader.flows();
+        reader
+    };
+    let readers = [by_udp(0), by_udp(1)];
+    let report_by_udp = |reader: &UdpReader| {
+        // About somebody else, and about us.
+        for ssrc in [reader.ssrc ^ 1, reader.ssrc] {
+            reader.rtcp.send_to(&report(ssrc), reader.server_rtcp).unwrap();
+        }
+    };
+    let held_back = serde_json::json!(
+        {"reports": null, "loss_percent": null, "jitter_ms": null, "below_k": true}
+    );
+    eventually("the figures of one are held back", || {
+        report_by_udp(&readers[0]);
+        let quality = quality();
+        assert!(quality.is_null() || quality == held_back, "{quality}");
+        (!quality.is_null()).then_some(())
+    });
+    // One who opted out is no third.
+    let tcp = &mut conns[2];
     let setup = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
-    tcp.ok("SETUP", &format!("{}/trackID=0", reader.url), &setup);
-    tcp.ok("PLAY", &reader.url, &[]);
-    tcp.send_packet(1, &report(reader.ssrc));
-    eventually("by TCP too", || (quality()["reports"] == 2).then_some(()));
+    let url = format!("{}?stats=off", relay.rtsp("cam"));
+    let mut out = Conn::open(HOST, relay.addr("rtsp"));
+    for (conn, url) in [(&mut out, &*url), (tcp, &*readers[0].url)] {
+        conn.ok("SETUP", &with_track(url), &setup);
+        conn.ok("PLAY", url, &[]);
+    }
+    let until = Instant::now() + Duration::from_secs(21);
+    while Instant::now() < until {
+        readers.iter().for_each(report_by_udp);
+        assert!(
+            !out.has_ended() && !conns[2].has_ended(),
+            "both are readers that read"
+        );
+        out.send_packet(1, &report(readers[0].ssrc));
+        assert_eq!(quality()["below_k"], true, "{}", quality());
+    }
+    eventually("three count, by TCP too", || {
+        readers.iter().for_each(report_by_udp);
+        assert!(!conns[2].has_ended());
+        conns[2].send_packet(1, &report(readers[0].ssrc));
+        (quality()["loss_percent"] == 25.0).then_some(())
+    });
+    assert_eq!(quality()["jitter_ms"], 10.0);
+    assert_eq!(quality()["below_k"], serde_json::Value::Null);
     relay.stop();
 }
 

@@ -214,7 +214,7 @@ impl Driver {
                             .expect(NOT_POISONED)
                             .packet(track, rtcp, &packet);
                     } else if let Some(play) = self.plays.get(session) {
-                        play.report(&packet);
+                        play.report(&packet, self.now());
                     }
                 }
                 Output::WaitUntil(at) => return Ok(Some(at)),

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -27,6 +28,7 @@ use crate::egress::rtsp::way::Way;
 use crate::egress::sealed::Sealed;
 use crate::hub::Attached;
 use crate::hub::PathName;
+use crate::hub::Reporter;
 use crate::hub::Stream;
 use crate::media::TrackId;
 use crate::privacy::Viewer;
@@ -78,6 +80,10 @@ pub(super) struct Play {
     slot: Option<Arc<Slot>>,
     /// What sends to the group, and the statistics session, where that is the way.
     group: Option<Box<InGroup>>,
+    /// Whether it may be counted at all: who opted out reports to nobody.
+    counts: bool,
+    /// What it says of our packets by TCP; made with its first report.
+    reporter: OnceLock<Box<Reporter>>,
     /// Opens the statistics session; taken when media begins.
     viewer: Option<Viewer>,
     /// The name it is counted under; taken at the same time.
@@ -122,6 +128,8 @@ impl Play {
             state: State::Silent,
             slot: None,
             group: None,
+            counts: viewer.is_some(),
+            reporter: OnceLock::new(),
             viewer,
             path: path.into(),
             sealed: None,
@@ -155,9 +163,8 @@ impl Play {
         let n = usize::from(track.0);
         self.close_route(n);
         if let (TrackWay::Udp(rtp, rtcp), Some(udp)) = (way, udp) {
-            let heard = self
-                .heard
-                .get_or_insert_with(|| Heard::new(self.since, Some(Arc::clone(&self.stream))));
+            let reporter = self.counts.then(|| Reporter::new(Arc::clone(&self.stream)));
+            let heard = self.heard.get_or_insert_with(|| Heard::new(self.since, reporter));
             heard.forget(track);
             if !udp.open_route(rtp, rtcp, &Route::Reader(Arc::clone(heard), track), now) {
                 return false;
@@ -345,10 +352,14 @@ impl Play {
         Some(self.slot.as_ref()?.delivery().progress())
     }
     /// What a reader by TCP says of our packets.
-    pub(super) fn report(&self, packet: &[u8]) {
+    pub(super) fn report(&self, packet: &[u8], now: Instant) {
+        if !self.counts {
+            return;
+        }
+        let new = || Box::new(Reporter::new(Arc::clone(&self.stream)));
         for packet in rtcp::parse(packet).unwrap_or_default() {
             if let Rtcp::ReceiverReport { reports, .. } = packet {
-                self.stream.receiver_report(&reports);
+                self.reporter.get_or_init(new).report(&reports, now);
             }
         }
     }

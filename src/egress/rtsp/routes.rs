@@ -19,7 +19,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::egress::rtsp::record::Recording;
-use crate::hub::Stream;
+use crate::hub::Reporter;
 use crate::media::TrackId;
 use crate::proto::rtp::rtcp;
 use crate::proto::rtp::rtcp::Rtcp;
@@ -60,8 +60,8 @@ pub(super) struct Heard {
     /// How many of its addresses turned out to be others than it said.
     moves: AtomicU32,
     moved: Mutex<Vec<Moved>>,
-    /// What it receives.
-    stream: Option<Arc<Stream>>,
+    /// Says what it receives, unless it shall not be counted.
+    reporter: Option<Reporter>,
     /// It said good-bye by RTCP.
     left: AtomicBool,
 }
@@ -75,10 +75,10 @@ pub(super) struct Moved {
 }
 
 impl Heard {
-    /// A reader that was just set up for this stream.
-    pub(super) fn new(now: Instant, stream: Option<Arc<Stream>>) -> Arc<Self> {
+    /// A reader that was just set up.
+    pub(super) fn new(now: Instant, reporter: Option<Reporter>) -> Arc<Self> {
         Arc::new(Self {
-            stream,
+            reporter,
             left: AtomicBool::new(false),
             since: now,
             at: AtomicU64::new(0),
@@ -92,13 +92,13 @@ impl Heard {
             .store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
     /// RTCP of the reader: what it says of our packets, or that it leaves. False if it is no RTCP.
-    pub(super) fn rtcp(&self, datagram: &[u8]) -> bool {
+    pub(super) fn rtcp(&self, datagram: &[u8], now: Instant) -> bool {
         let Ok(packets) = rtcp::parse(datagram) else {
             return false;
         };
         for packet in packets {
-            match (packet, &self.stream) {
-                (Rtcp::ReceiverReport { reports, .. }, Some(stream)) => stream.receiver_report(&reports),
+            match (packet, &self.reporter) {
+                (Rtcp::ReceiverReport { reports, .. }, Some(reporter)) => reporter.report(&reports, now),
                 (Rtcp::Bye, _) => self.left.store(true, Ordering::Relaxed),
                 _ => {}
             }

@@ -171,7 +171,7 @@ impl UdpPair {
                 match routes.find(from, &buffer[..length], now) {
                     Some(Route::Reader(heard, _)) => {
                         heard.now(now);
-                        if is_rtcp && !heard.rtcp(&buffer[..length]) {
+                        if is_rtcp && !heard.rtcp(&buffer[..length], now) {
                             metrics.lose(Reason::BadInput, 1);
                         }
                     }

@@ -112,7 +112,7 @@ struct PathJson {
     viewers: u32,
     /// RTP bytes that came in since the program started.
     bytes_in: u64,
-    /// How it reaches the readers that report it, all together; null while none does.
+    /// How it reaches the readers that report it; null while none does.
     quality: Option<QualityJson>,
     last_error: Option<String>,
     /// When its source is tried again, RFC 3339.
@@ -120,21 +120,29 @@ struct PathJson {
     urls: UrlsJson,
 }
 
-/// What readers report by RTCP; newer reports weigh more.
+/// What readers reported by RTCP in the last whole ten seconds, or `null` and `"below_k": true` where it would be a
+/// few viewers' own.
 #[derive(Serialize)]
 struct QualityJson {
-    reports: u64,
-    loss_percent: f64,
-    jitter_ms: f64,
+    reports: Option<u64>,
+    loss_percent: Option<f64>,
+    jitter_ms: Option<f64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    below_k: bool,
 }
 
 impl QualityJson {
     fn new(quality: Quality) -> Self {
-        let rounded = |n: f64| (n * 1000.0).round() / 1000.0;
+        let figures = match quality {
+            Quality::Of(figures) => Some(figures),
+            Quality::BelowK => None,
+        };
+        let rounded = |n: f64| (n * 100.0).round() / 100.0;
         Self {
-            reports: quality.reports,
-            loss_percent: rounded(quality.loss_percent),
-            jitter_ms: rounded(quality.jitter_ms),
+            reports: figures.map(|f| f.reports),
+            loss_percent: figures.map(|f| rounded(f.loss_percent)),
+            jitter_ms: figures.map(|f| rounded(f.jitter_ms)),
+            below_k: figures.is_none(),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::av::device::Mode;
 use crate::av::formats;
 use crate::av::formats::Formats;
 use crate::base::time::Rate;
+use crate::hub::Figures;
 use crate::hub::PathName;
 use crate::media::Codec;
 use crate::media::MediaKind;
@@ -120,11 +121,11 @@ fn a_list_of_paths_has_all_keys() {
         next_attempt: Some(UNIX_EPOCH + Duration::from_secs(1_800_000_009)),
         since: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         bytes_in: 1 << 40,
-        quality: Some(Quality {
+        quality: Some(Quality::Of(Figures {
             reports: 12,
             loss_percent: 1.5,
             jitter_ms: 0.25,
-        }),
+        })),
     };
     let idle = PathSnapshot {
         state: PathState::Offline,
@@ -134,9 +135,13 @@ fn a_list_of_paths_has_all_keys() {
         quality: None,
         ..path.clone()
     };
+    let few = PathSnapshot {
+        quality: Some(Quality::BelowK),
+        ..idle.clone()
+    };
     golden(
         "paths.json",
-        &PathsJson::new(&[path, idle.clone()], Some(8554), "cam.example"),
+        &PathsJson::new(&[path, idle.clone(), few], Some(8554), "cam.example"),
     );
     let without_rtsp = serde_json::to_value(PathsJson::new(&[idle], None, "localhost")).unwrap();
     assert_eq!(without_rtsp["items"][0]["urls"]["rtsp"], Value::Null);
