@@ -70,6 +70,18 @@ pub(super) fn forget_pages(_: Range<usize>) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Has all threads allocate from one heap.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(super) fn share_one_heap() {
+    // SAFETY: sets a number inside the allocator; both values are of the kind that mallopt(3) documents. When it
+    // is refused, nothing has changed.
+    let _as_before = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
+/// Only the GNU library has several.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(super) fn share_one_heap() {}
+
 /// Opens a device without probing (devices say all in their header), for reading without waiting: a device
 /// that hangs must not hang us.
 ///

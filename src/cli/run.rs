@@ -33,6 +33,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         metrics,
         reload: Box::new(move || reload(&again)),
     };
+    memory::share_one_heap();
     // The loader's pages are a good half of what a relay without cameras would have in memory.
     if let Err(error) = memory::give_back_unchanged() {
         tracing::debug!(%error, "What only the loader needed stays in memory.");

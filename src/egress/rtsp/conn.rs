@@ -35,6 +35,7 @@ use crate::egress::rtsp::seat::Seat;
 use crate::egress::rtsp::tcp::TcpOut;
 use crate::egress::rtsp::tcp::Wrote;
 use crate::egress::rtsp::udp::UdpPair;
+use crate::egress::rtsp::way::Ports;
 use crate::hub::Path;
 use crate::hub::PathName;
 use crate::hub::PublishError;
@@ -507,10 +508,10 @@ impl Driver {
             ChosenTransport::Udp {
                 client_rtp,
                 client_rtcp,
-            } => TrackWay::Udp(
+            } => TrackWay::Udp(Ports::new(
                 self.peer.with_port(client_rtp).expose_to_send(),
                 self.peer.with_port(client_rtcp).expose_to_send(),
-            ),
+            )),
             ChosenTransport::Multicast => TrackWay::Multicast,
         };
         let (track, now) = (setup.track.unwrap_or(TrackId(0)), self.now());

@@ -21,6 +21,7 @@ use crate::egress::rtsp::fanout::Slot;
 use crate::egress::rtsp::play::TrackWay;
 use crate::egress::rtsp::routes::Heard;
 use crate::egress::rtsp::udp::UdpPair;
+use crate::egress::rtsp::way::Ports;
 use crate::egress::rtsp::way::Way;
 use crate::hub::PathName;
 use crate::hub::Stream;
@@ -119,7 +120,7 @@ impl Groups {
         let way = |n: usize| {
             let (rtp, rtcp) = self.ports(TrackId(u8::try_from(n).ok()?))?;
             let to = |port| SocketAddr::new(group, port);
-            Some(TrackWay::Udp(to(rtp), to(rtcp)))
+            Some(TrackWay::Udp(Ports::new(to(rtp), to(rtcp))))
         };
         let ways: Vec<_> = (0..stream.description().tracks.len()).map(way).collect();
         let way = Way::udp(Arc::clone(&self.sockets), Heard::new(now, None), &ways);

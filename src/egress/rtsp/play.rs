@@ -1,7 +1,6 @@
 //! One playing session: what it reads, how it gets it, and its place in the fan-out.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -24,6 +23,7 @@ use crate::egress::rtsp::routes::Heard;
 use crate::egress::rtsp::routes::Route;
 use crate::egress::rtsp::tcp::TcpOut;
 use crate::egress::rtsp::udp::UdpPair;
+use crate::egress::rtsp::way::Ports;
 use crate::egress::rtsp::way::Way;
 use crate::egress::sealed::Sealed;
 use crate::hub::Attached;
@@ -41,7 +41,7 @@ use crate::telemetry::Output;
 #[derive(Clone, Copy)]
 pub(super) enum TrackWay {
     Tcp(u8, u8),
-    Udp(SocketAddr, SocketAddr),
+    Udp(Ports),
     /// To a group: one sender for all readers.
     Multicast,
 }
@@ -162,7 +162,8 @@ impl Play {
     ) -> bool {
         let n = usize::from(track.0);
         self.close_route(n);
-        if let (TrackWay::Udp(rtp, rtcp), Some(udp)) = (way, udp) {
+        if let (TrackWay::Udp(ports), Some(udp)) = (way, udp) {
+            let (rtp, rtcp) = (ports.rtp(), ports.rtcp());
             let reporter = self.counts.then(|| Reporter::new(Arc::clone(&self.stream)));
             let heard = self.heard.get_or_insert_with(|| Heard::new(self.since, reporter));
             heard.forget(track);
@@ -379,8 +380,8 @@ impl Play {
         ended
     }
     fn close_route(&self, n: usize) {
-        if let (Some(Some(TrackWay::Udp(rtp, rtcp))), Some(udp)) = (self.ways.get(n), &self.udp) {
-            udp.close_route(rtp, rtcp);
+        if let (Some(Some(TrackWay::Udp(ports))), Some(udp)) = (self.ways.get(n), &self.udp) {
+            udp.close_route(&ports.rtp(), &ports.rtcp());
         }
     }
 }

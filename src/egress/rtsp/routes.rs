@@ -149,8 +149,8 @@ pub(super) struct Routes {
 struct Entry {
     route: Route,
     heard: AtomicBool,
-    /// The address that the NAT made of this one.
-    learnt: Option<SocketAddr>,
+    /// The address that the NAT made of this one; boxed, since few have one and there is an entry per track.
+    learnt: Option<Box<SocketAddr>>,
 }
 
 struct Waiting {
@@ -199,7 +199,7 @@ impl Routes {
         let gone = {
             let mut known = self.known.write().expect(NOT_POISONED);
             let gone = known.remove(announced);
-            let learnt = gone.as_ref().and_then(|entry| entry.learnt);
+            let learnt = gone.as_ref().and_then(|entry| entry.learnt.clone());
             [gone, learnt.and_then(|learnt| known.remove(&learnt))]
         };
         self.stop_waiting(announced);
@@ -248,7 +248,7 @@ impl Routes {
             list.remove(at)
         };
         let mut known = self.known.write().expect(NOT_POISONED);
-        known.get_mut(&found.announced)?.learnt = Some(from);
+        known.get_mut(&found.announced)?.learnt = Some(Box::new(from));
         let entry = Entry::new(found.route.clone());
         entry.heard.store(true, Ordering::Relaxed);
         known.insert(from, entry);

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::net::SocketAddrV6;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,27 +37,39 @@ pub(super) enum Way {
     Gone,
 }
 
-/// Where a track goes by UDP. Smaller than two socket addresses: every reader has one per track.
+/// Where a track goes by UDP. Smaller than two socket addresses: every reader has some per track.
 #[derive(Clone, Copy)]
 pub(super) struct Ports {
     ip: IpAddr,
     rtp: u16,
     rtcp: u16,
+    /// Which of our networks a link-local IPv6 address is on.
+    scope: u32,
 }
 
 impl Ports {
-    fn new(rtp: SocketAddr, rtcp: SocketAddr) -> Self {
+    pub(super) fn new(rtp: SocketAddr, rtcp: SocketAddr) -> Self {
         Self {
             ip: rtp.ip(),
             rtp: rtp.port(),
             rtcp: rtcp.port(),
+            scope: match rtp {
+                SocketAddr::V6(v6) => v6.scope_id(),
+                SocketAddr::V4(_) => 0,
+            },
         }
     }
     pub(super) fn rtp(self) -> SocketAddr {
-        SocketAddr::new(self.ip, self.rtp)
+        self.at(self.rtp)
     }
     pub(super) fn rtcp(self) -> SocketAddr {
-        SocketAddr::new(self.ip, self.rtcp)
+        self.at(self.rtcp)
+    }
+    fn at(self, port: u16) -> SocketAddr {
+        match self.ip {
+            IpAddr::V4(_) => SocketAddr::new(self.ip, port),
+            IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, self.scope).into(),
+        }
     }
 }
 
@@ -106,7 +119,7 @@ impl Way {
     }
     pub(super) fn udp(sockets: Arc<UdpPair>, heard: Arc<Heard>, tracks: &[Option<TrackWay>]) -> Self {
         let ports = |way: &Option<TrackWay>| match *way {
-            Some(TrackWay::Udp(rtp, rtcp)) => Some(Ports::new(rtp, rtcp)),
+            Some(TrackWay::Udp(ports)) => Some(ports),
             _ => None,
         };
         Self::Udp {
@@ -151,9 +164,9 @@ impl Way {
                 *plain = Tracks::of(channels);
                 true
             }
-            (Self::Udp { ports, .. }, TrackWay::Udp(rtp, rtcp)) => {
+            (Self::Udp { ports, .. }, TrackWay::Udp(to)) => {
                 let slot = ports.get_mut(n);
-                slot.map(|p| *p = Some(Ports::new(rtp, rtcp))).is_some()
+                slot.map(|p| *p = Some(to)).is_some()
             }
             _ => false,
         }

@@ -9,6 +9,7 @@ use crate::egress::rtsp::fanout::Fanouts;
 use crate::egress::rtsp::fanout::Slot;
 use crate::egress::rtsp::routes::Heard;
 use crate::egress::rtsp::udp::UdpPair;
+use crate::egress::rtsp::way::Ports;
 use crate::hub::burst::BurstKind;
 use crate::telemetry::Output;
 
@@ -21,7 +22,7 @@ fn receiver() -> (UdpSocket, TrackWay) {
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let rtp = socket.local_addr().unwrap();
     let rtcp = SocketAddr::from(([127, 0, 0, 1], 9)); // discard
-    (socket, TrackWay::Udp(rtp, rtcp))
+    (socket, TrackWay::Udp(Ports::new(rtp, rtcp)))
 }
 
 /// How far the sequence numbers of so many datagrams are from the first that was published.
