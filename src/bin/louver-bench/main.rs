@@ -82,7 +82,8 @@ struct Args {
     /// Seconds of each measurement of capture and fanout, after the last reader has joined.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
-    /// Seconds that a server gets the stream before readers come, so that what it keeps of it no longer grows.
+    /// At most so many seconds a server gets the stream before readers come: until what it keeps of it no longer
+    /// grows.
     #[arg(long, default_value_t = 11.0)]
     warm_up: f64,
     /// Joins: readers that watch all the time.

@@ -89,11 +89,8 @@ impl Server {
             Self::Own(Own::Floor) => None,
             _ => Some(Publisher::start(clip, addr, &url)?),
         };
-        std::thread::sleep(Duration::from_secs_f64(if self.is_floor() {
-            0.5
-        } else {
-            args.warm_up
-        }));
+        let warm_up = Duration::from_secs_f64(args.warm_up);
+        process.settle(if self.is_floor() { AT_ONCE } else { warm_up })?;
         Ok(Served {
             _publisher: publisher,
             process,
@@ -154,6 +151,9 @@ pub(crate) fn sessions(http: SocketAddr) -> Result<(u64, u64), Fault> {
     let both = number("/sessions").zip(number("/live/sessions"));
     Ok(both.ok_or("/api/v1/stats has no number of sessions")?)
 }
+
+/// The floor keeps nothing.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// A directory that goes when dropped.
 pub(crate) struct TempDir(pub(crate) PathBuf);
