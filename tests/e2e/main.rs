@@ -38,6 +38,7 @@ mod publish_read; // the matrix of publishers and readers
 mod publishers; // publishers that come one after the other
 mod pull; // sources that come and go
 mod raw; // what no installed program can publish
+mod recording; // what publishers are promised, as dialogues by hand
 mod secure; // TLS, tunnels in HTTP and WebSocket
 mod seeds; // the commands people asked with
 mod shutdown; // signals, taken ports, power cuts

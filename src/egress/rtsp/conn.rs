@@ -104,6 +104,8 @@ pub(super) fn open(
     {
         server.context.metrics.lose(Reason::BadInput, 1);
     }
+    // Through a tunnel comes who gets nothing else: a description must not send it to a group.
+    let groups = groups.filter(|_| !begun.carrier.tunnelled && !begun.carrier.encrypted);
     let (input, output) = begun.link.split();
     let attention = Arc::new(Notify::new());
     let driver = Driver {
@@ -414,6 +416,11 @@ impl Driver {
             tracing::warn!(path = %name, error = %e, "A publisher announced a stream that cannot be read.");
             Refusal::BadSdp
         })?;
+        let keys = sdp::keys(body);
+        if keys.contains(&Keying::Unreadable) {
+            tracing::warn!(path = %name, "A publisher announced SRTP with a key that is not understood.");
+            return Err(Refusal::NoKey);
+        }
         let types = description.tracks.iter().map(|t| t.payload_type).collect();
         let publishers = &self.server.publishers;
         let line = publishers.publish(&name, description).map_err(|e| match e {
@@ -426,9 +433,11 @@ impl Driver {
         let (clock, metrics) = (context.clock.clone(), Arc::clone(&context.metrics));
         let attention = Arc::clone(&self.attention);
         let mut recording = Recording::new(line, types, Arc::clone(publishers), attention, clock, metrics);
-        for (n, keying) in sdp::keys(body).iter().enumerate() {
-            if let Keying::Key(message) = keying {
-                recording.unseal(TrackId(n as u8), message); // there are at most 16
+        for (n, keying) in (0..).zip(&keys) {
+            match keying {
+                Keying::Key(message) => recording.unseal(TrackId(n), message),
+                Keying::Missing | Keying::Unreadable => recording.expect_sealed(TrackId(n)),
+                Keying::Clear => {}
             }
         }
         let recording = Arc::new(Mutex::new(recording));
@@ -452,11 +461,11 @@ impl Driver {
             if let (Some(key), true) = (&setup.key, setup.sealed) {
                 recording.unseal(track, key);
             }
-            recording.is_sealed(track) || !setup.sealed
+            recording.is_sealed(track) || !(setup.sealed || recording.expects_sealed(track))
         };
         let opened = match known {
             true => self.open_publisher_routes(&mut record, setup.transport, track),
-            false => Err(Refusal::UnsupportedTransport),
+            false => Err(Refusal::NoKey),
         };
         if opened.is_ok() {
             record.tracks += 1;
@@ -557,11 +566,7 @@ impl Driver {
     /// What a reader is told of a stream; with the group's address for VLC, if it asks for that.
     fn describe(&self, target: &Target, path: &Path, stream: &Stream) -> String {
         let sdp = sdp::write(&stream.description(), stream.id());
-        let asks = |query: &String| query.split('&').any(|q| q.eq_ignore_ascii_case("vlcmulticast"));
-        let groups = self
-            .groups
-            .as_ref()
-            .filter(|_| target.query.as_ref().is_some_and(asks));
+        let groups = self.groups.as_ref().filter(|_| target.wants_group());
         groups.and_then(|g| g.describe(&sdp, path.name())).unwrap_or(sdp)
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Recording {
     heard: Instant,
     /// Per track, what opens its packets, if they are SRTP.
     seals: Vec<Option<Receiver>>,
+    /// Tracks that were announced as SRTP and have no key yet, a bit each.
+    keyless: u16,
     opened: Vec<u8>,
 }
 
@@ -63,6 +65,7 @@ impl Recording {
             running: false,
             heard,
             seals: Vec::new(),
+            keyless: 0,
             opened: Vec::new(),
         }
     }
@@ -73,6 +76,14 @@ impl Recording {
             self.seals.resize_with(n + 1, || None);
         }
         self.seals[n] = Some(Receiver::new(&message.key, message.roll_over));
+    }
+    /// Packets of this track will be SRTP, and its key is still to come. There are at most 16 tracks.
+    pub(super) fn expect_sealed(&mut self, track: TrackId) {
+        self.keyless |= 1 << (track.0 & 15);
+    }
+    /// Whether this track may not be taken in the clear.
+    pub(super) fn expects_sealed(&self, track: TrackId) -> bool {
+        self.keyless & (1 << (track.0 & 15)) != 0
     }
     /// Whether there is a key for this track.
     pub(super) fn is_sealed(&self, track: TrackId) -> bool {

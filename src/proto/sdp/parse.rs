@@ -57,8 +57,10 @@ pub enum Keying {
     Clear,
     /// SRTP with this key: `a=key-mgmt` (RFC 4567) or `a=crypto` (RFC 4568).
     Key(Message),
-    /// SRTP, and its key is not here, or of a kind that is not known.
-    Unknown,
+    /// SRTP, and no line has a key: it may come with SETUP.
+    Missing,
+    /// SRTP, and there is a key that cannot be read, or of a kind that is not known.
+    Unreadable,
 }
 
 /// The keys of the tracks that [`parse`] gives, in the same order. None if it gives none.
@@ -71,7 +73,7 @@ pub fn keys(data: &[u8]) -> Vec<Keying> {
         return Vec::new();
     };
     let common = session.attributes.iter().find(|a| a.attribute == "key-mgmt");
-    let common = common.and_then(|a| of_key_mgmt(a.value.as_deref()?));
+    let for_all = common.and_then(|a| of_key_mgmt(a.value.as_deref()?));
     let medias = session.medias.iter().zip(&text.media_lines);
     let tracks = medias.filter(|(media, line)| matches!(track(media, **line, 0), Ok(Some(_))));
     let keying = |(media, _): (&sdp_types::Media, _)| {
@@ -80,8 +82,12 @@ pub fn keys(data: &[u8]) -> Vec<Keying> {
         }
         let own = values(media, "key-mgmt").find_map(of_key_mgmt);
         let key = own.or_else(|| values(media, "crypto").find_map(of_crypto));
-        key.or_else(|| common.clone())
-            .map_or(Keying::Unknown, Keying::Key)
+        let told = ["key-mgmt", "crypto"].map(|name| values(media, name).next());
+        match key.or_else(|| for_all.clone()) {
+            Some(key) => Keying::Key(key),
+            None if told.iter().any(Option::is_some) || common.is_some() => Keying::Unreadable,
+            None => Keying::Missing,
+        }
     };
     tracks.map(keying).collect()
 }

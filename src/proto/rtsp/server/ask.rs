@@ -37,6 +37,11 @@ impl Target {
     pub fn wants_srtp(&self) -> bool {
         wants_srtp(self.query.as_deref())
     }
+    /// The reader goes by the address in the description, and wants a group there: `?vlcmulticast`.
+    pub fn wants_group(&self) -> bool {
+        let mut words = self.query.as_deref().unwrap_or_default().split('&');
+        words.any(|q| q.trim_end_matches('/').eq_ignore_ascii_case("vlcmulticast"))
+    }
 }
 
 pub(super) fn wants_srtp(query: Option<&str>) -> bool {
@@ -200,6 +205,8 @@ pub enum Refusal {
     BadSdp,
     /// 461: not by this transport.
     UnsupportedTransport,
+    /// 463: media would be SRTP, and its key is missing or cannot be read (RFC 4567).
+    NoKey,
     /// 400: another reader of the same host has these UDP ports.
     PortsTaken,
     /// 415: the stream cannot be had in the asked rendition, or not be taken in. `why` is sent to the peer.

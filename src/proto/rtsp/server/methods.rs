@@ -1,6 +1,7 @@
 //! What each method does, SETUP excepted (`setup`).
 
 use super::Announced;
+use super::Carrier;
 use super::Conn;
 use super::DESCRIBED_MAX;
 use super::Output;
@@ -16,10 +17,12 @@ use super::ask::Refusal;
 use super::ask::RtpInfo;
 use super::ask::SessionId;
 use super::ask::Target;
+use super::respond::LEAVES_TLS;
 use super::session::State;
 use crate::media::TrackId;
 use crate::proto::rtsp::Method;
 use crate::proto::rtsp::Request;
+use crate::proto::rtsp::Response;
 use crate::proto::rtsp::auth::Action;
 use crate::proto::rtsp::auth::Claim;
 use crate::proto::rtsp::auth::Verdict;
@@ -30,7 +33,7 @@ impl Conn {
     /// One request, with everything that is the same for all methods.
     pub(super) fn request(&mut self, request: &Request) {
         let Some(cseq) = request.header("CSeq").and_then(headers::cseq) else {
-            return self.send(&crate::proto::rtsp::Response::new(400));
+            return self.send(&Response::new(400));
         };
         if request.version.0 != 1 {
             return self.send_status(505, cseq);
@@ -163,6 +166,10 @@ impl Conn {
             return;
         }
         let target = Self::target(request, url);
+        // The description would send the player to a group, which everybody could hear.
+        if self.options.carrier == Carrier::Tls && self.options.multicast && target.wants_group() {
+            return self.send(&Response::with_reason(461, LEAVES_TLS).header("CSeq", cseq));
+        }
         let waiting = Waiting::Describe {
             content_base: url.content_base(),
             path: target.path.clone(),

@@ -12,6 +12,12 @@ use crate::proto::rtsp::headers;
 /// keepalive exactly when it ends.
 const GRACE_SECONDS: u64 = 5;
 
+/// What somebody reads who comes by TLS and wants datagrams that are not sealed.
+pub(super) const LEAVES_TLS: &str =
+    "Unsupported Transport: it would carry in the clear what TLS hides; take TCP, or SRTP by UDP";
+/// What a publisher of SRTP reads whose key we do not have.
+pub(super) const NO_KEY: &str = "Key Management Failure: no key that is understood; send MIKEY in the clear, or AES_CM_128_HMAC_SHA1_80 or _32";
+
 impl Conn {
     /// A reply to the request with this CSeq; `CSeq` comes first, and exactly so cased.
     pub(super) fn reply(status: u16, cseq: &str) -> Response {
@@ -71,6 +77,7 @@ impl Refusal {
             Self::AlreadyPublished => Response::with_reason(403, "Forbidden: the path has a publisher"),
             Self::BadSdp => Response::with_reason(400, "Bad Request: SDP not understood"),
             Self::UnsupportedTransport => Response::new(461),
+            Self::NoKey => Response::with_reason(463, NO_KEY),
             Self::PortsTaken => Response::with_reason(400, "Bad Request: client ports are in use"),
             Self::UnsupportedMedia { why } => {
                 Response::with_reason(415, &format!("Unsupported Media Type: {why}"))

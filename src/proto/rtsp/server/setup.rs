@@ -19,12 +19,15 @@ use super::ask::SessionId;
 use super::ask::SetupRequest;
 use super::ask::Target;
 use super::ask::wants_srtp;
+use super::respond::LEAVES_TLS;
+use super::respond::NO_KEY;
 use super::session::Kind;
 use super::session::State;
 use super::session::TrackSetup;
 use crate::media::TrackId;
 use crate::proto::mikey;
 use crate::proto::rtsp::Request;
+use crate::proto::rtsp::Response;
 use crate::proto::rtsp::headers;
 use crate::proto::rtsp::headers::Lower;
 use crate::proto::rtsp::headers::Mode;
@@ -51,6 +54,15 @@ pub(super) struct Draft {
     content_base: String,
 }
 
+/// Why a SETUP is refused: a status, and its reason where the usual words say too little.
+struct No(u16, Option<&'static str>);
+
+impl From<u16> for No {
+    fn from(status: u16) -> Self {
+        Self(status, None)
+    }
+}
+
 /// The session that a SETUP goes to.
 enum Place {
     Existing(SessionId),
@@ -68,12 +80,15 @@ impl Conn {
                 self.pending = Some(Box::new(Pending { cseq, waiting }));
                 self.out.push_back(Output::Ask(Ask::Setup(ask)));
             }
-            Err(status) => self.send_status(status, cseq),
+            Err(No(status, None)) => self.send_status(status, cseq),
+            Err(No(status, Some(reason))) => {
+                self.send(&Response::with_reason(status, reason).header("CSeq", cseq));
+            }
         }
     }
 
     /// All the decisions, or a status.
-    fn try_setup(&mut self, request: &Request, url: &Url) -> Result<(Draft, SetupRequest), u16> {
+    fn try_setup(&mut self, request: &Request, url: &Url) -> Result<(Draft, SetupRequest), No> {
         let wish = wants_srtp(url.query());
         let offers = self.offers(request, wish)?;
         let subject = self.subject(request, url, offers[0].0.mode)?;
@@ -81,6 +96,11 @@ impl Conn {
         let transport = self.pick(&offers, &place, subject.track).ok_or(461u16)?;
         let session = self.session_of(&place);
         let chosen = self.choose(transport, session, subject.track).ok_or(461u16)?;
+        let key = match request.header("KeyMgmt").map(mikey::of_header) {
+            // A key that a reader offers is for its reports, which are read without.
+            Some(Err(_)) if subject.purpose == Purpose::Record => return Err(No(463, Some(NO_KEY))),
+            key => key.and_then(Result::ok),
+        };
         let ask = SetupRequest {
             session,
             target: subject.target,
@@ -89,7 +109,7 @@ impl Conn {
             purpose: subject.purpose,
             transport: chosen,
             sealed: transport.sealed || (wish && subject.purpose == Purpose::Play),
-            key: request.header("KeyMgmt").and_then(|h| mikey::of_header(h).ok()),
+            key,
         };
         let draft = Draft {
             session,
@@ -108,14 +128,18 @@ impl Conn {
     }
 
     /// The offered transports that we have, best first.
-    fn offers(&self, request: &Request, sealed: bool) -> Result<Vec<(Transport, Kind)>, u16> {
+    fn offers(&self, request: &Request, sealed: bool) -> Result<Vec<(Transport, Kind)>, No> {
         let all: Vec<Transport> = request
             .headers_named("Transport")
             .flat_map(Transport::parse_list)
             .collect();
         if all.is_empty() {
-            return Err(400);
+            return Err(400.into());
         }
+        let leaves = self.options.carrier == Carrier::Tls
+            && all
+                .iter()
+                .any(|t| matches!(t.lower, Lower::Udp | Lower::Multicast));
         let ours = |mut transport: Transport| match transport.lower {
             Lower::Tcp => Some((transport, Kind::Tcp)),
             Lower::Udp if self.options.carrier == Carrier::Tunnel => {
@@ -145,7 +169,11 @@ impl Conn {
             Lower::Other => None,
         };
         let offers: Vec<_> = all.into_iter().filter_map(ours).collect();
-        if offers.is_empty() { Err(461) } else { Ok(offers) }
+        match offers.is_empty() {
+            true if leaves => Err(No(461, Some(LEAVES_TLS))),
+            true => Err(461.into()),
+            false => Ok(offers),
+        }
     }
 
     /// Which track of what. A publisher's URLs are made of the controls in its own SDP, a reader's of ours.

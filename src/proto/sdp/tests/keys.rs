@@ -44,13 +44,17 @@ fn a_key_is_found_at_its_track_at_the_session_or_as_crypto() {
         roll_over: 0,
     };
     assert_eq!(keys(short.as_bytes()), [Keying::Key(short_key)]);
-    for unknown in [
-        "",
+    assert_eq!(keys(format!("v=0\n{m}").as_bytes()), [Keying::Missing]);
+    for unreadable in [
         "a=crypto:1 F8_128_HMAC_SHA1_80 inline:AAAA\n",
         "a=key-mgmt:mikey AAAA\n",
+        "a=key-mgmt:other AAAA\n",
     ] {
-        assert_eq!(keys(format!("v=0\n{m}{unknown}").as_bytes()), [Keying::Unknown]);
+        let text = format!("v=0\n{m}{unreadable}");
+        assert_eq!(keys(text.as_bytes()), [Keying::Unreadable], "{unreadable}");
     }
+    let for_all = format!("v=0\na=key-mgmt:mikey AAAA\n{m}");
+    assert_eq!(keys(for_all.as_bytes()), [Keying::Unreadable]);
 }
 
 #[test]

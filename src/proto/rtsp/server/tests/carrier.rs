@@ -29,6 +29,28 @@ fn who_comes_by_tls_gets_no_media_in_the_clear() {
 }
 
 #[test]
+fn a_group_is_refused_in_tls_with_a_reason_where_there_are_groups() {
+    let describe = "DESCRIBE rtsp://h/cam?vlcmulticast RTSP/1.0\nCSeq: 1";
+    let multicast = "SETUP rtsp://h/cam/trackID=0 RTSP/1.0\nCSeq: 1\nTransport: RTP/AVP;multicast";
+    let in_tls = |on: bool| Peer::make(Some((8000, 8001)), None, Carrier::Tls, on);
+    for request in [describe, &describe.replace("?v", "?k=v&V"), multicast, UDP] {
+        let out = in_tls(true).say(request);
+        let [Output::Send(bytes)] = &out[..] else {
+            panic!("{out:?}")
+        };
+        let text = String::from_utf8_lossy(bytes);
+        assert!(
+            text.starts_with("RTSP/1.0 461 ") && text.contains("in the clear what TLS hides"),
+            "{text}"
+        );
+    }
+    // Where there is none the query means nothing; out of TLS, or in a tunnel, the driver is asked.
+    in_tls(false).ask(describe);
+    Peer::with_options(Some((8000, 8001)), None, true).ask(describe);
+    Peer::make(Some((8000, 8001)), None, Carrier::Tunnel, true).ask(describe);
+}
+
+#[test]
 fn srtp_may_go_by_udp_over_tls_and_its_key_is_told() {
     const SAVP: &str = "SETUP rtsp://h/cam/trackID=0 RTSP/1.0\nCSeq: 1\n\
                         Transport: RTP/SAVP;unicast;client_port=5000-5001";

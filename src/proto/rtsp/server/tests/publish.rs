@@ -39,6 +39,24 @@ fn setup(url: &str, transport: &str) -> String {
 const TCP: &str = "RTP/AVP/TCP;unicast;interleaved=0-1;mode=record";
 
 #[test]
+fn a_key_in_setup_that_cannot_be_read_is_463_for_publishers_alone() {
+    let bad = "\nKeyMgmt: prot=mikey;uri=\"\";data=\"AAAA\"";
+    let mut peer = Peer::open();
+    announced(&mut peer, "rtsp://h/cam", &["streamid=0"]);
+    let request = setup(
+        "rtsp://h/cam/streamid=0",
+        "RTP/SAVP/TCP;unicast;interleaved=0-1;mode=record",
+    );
+    let reply = peer.reply(&format!("{request}{bad}"));
+    assert_eq!((reply.status, reply.get("CSeq")), (463, Some("3")));
+    assert!(peer.ask_setup(&request).sealed, "it may try again");
+    assert_eq!(peer.answer(Answer::Refused(Refusal::NoKey)).status, 463);
+    // GStreamer offers a key when it reads, for the reports that it sends; those count for little.
+    let read = setup("rtsp://h/cam/trackID=0", "RTP/SAVP/TCP;unicast;interleaved=0-1");
+    assert!(Peer::open().ask_setup(&format!("{read}{bad}")).key.is_none());
+}
+
+#[test]
 fn ffmpeg_publishes_two_tracks_by_tcp() {
     let mut peer = Peer::open();
     assert_eq!(
