@@ -5,7 +5,6 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -22,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::peer::PeerAddr;
 use crate::egress::rtsp::Context;
 use crate::egress::rtsp::Server;
+use crate::egress::rtsp::announce::Record;
 use crate::egress::rtsp::few::Few;
 use crate::egress::rtsp::front;
 use crate::egress::rtsp::front::Begun;
@@ -30,15 +30,12 @@ use crate::egress::rtsp::multicast::Groups;
 use crate::egress::rtsp::play::Play;
 use crate::egress::rtsp::play::TrackWay;
 use crate::egress::rtsp::record::Recording;
-use crate::egress::rtsp::routes::Route;
 use crate::egress::rtsp::seat::Seat;
 use crate::egress::rtsp::tcp::TcpOut;
 use crate::egress::rtsp::tcp::Wrote;
 use crate::egress::rtsp::udp::UdpPair;
 use crate::egress::rtsp::way::Ports;
 use crate::hub::Path;
-use crate::hub::PathName;
-use crate::hub::PublishError;
 use crate::hub::Stream;
 use crate::media::TrackId;
 use crate::privacy::RawViewer;
@@ -59,7 +56,6 @@ use crate::proto::rtsp::server::SessionId;
 use crate::proto::rtsp::server::SetupRequest;
 use crate::proto::rtsp::server::Target;
 use crate::proto::sdp;
-use crate::proto::sdp::Keying;
 use crate::telemetry::Reason;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
@@ -124,29 +120,21 @@ pub(super) fn open(
     Some((Box::new(driver), begun.seat))
 }
 
-/// A publishing session: the stream, and the addresses it comes from by UDP.
-struct Record {
-    recording: Arc<Mutex<Recording>>,
-    routes: Vec<(SocketAddr, SocketAddr)>,
-    /// How many tracks were set up.
-    tracks: usize,
-}
-
 /// One connection and what it reads or publishes.
 pub(super) struct Driver {
-    server: Arc<Server>,
+    pub(super) server: Arc<Server>,
     input: LinkInput,
-    out: Arc<TcpOut>,
+    pub(super) out: Arc<TcpOut>,
     core: Conn,
-    peer: PeerAddr,
-    udp: Option<Arc<UdpPair>>,
+    pub(super) peer: PeerAddr,
+    pub(super) udp: Option<Arc<UdpPair>>,
     groups: Option<Arc<Groups>>,
     /// Told by the fan-out when a stream that is read here has ended, or the socket failed or is full.
-    attention: Arc<Notify>,
+    pub(super) attention: Arc<Notify>,
     plays: Few<Box<Play>>,
-    records: Few<Record>,
+    pub(super) records: Few<Record>,
     /// A stream that was announced and has no session yet.
-    announced: Option<Arc<Mutex<Recording>>>,
+    pub(super) announced: Option<Arc<Mutex<Recording>>>,
 }
 
 impl Driver {
@@ -160,6 +148,7 @@ impl Driver {
             self.flush_and_begin()?;
             let wake = self.stuck_at().map_or(wake, |at| at.min(wake));
             let wake = self.look_at().map_or(wake, |at| at.min(wake));
+            let wake = self.reports_due().map_or(wake, |at| at.min(wake));
             tokio::select! {
                 read = read(&mut self.input, &mut self.core, &self.server.context) => {
                     if read? == 0 {
@@ -187,7 +176,7 @@ impl Driver {
             }
         }
     }
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         self.server.context.clock.now()
     }
     /// Does all that the protocol wants done. The instant to wake at, or `None` to close.
@@ -256,6 +245,7 @@ impl Driver {
             self.server.context.metrics.lose(Reason::ReaderStuck, 1);
             return Err(io::ErrorKind::TimedOut.into());
         }
+        self.report(now)?;
         let since = now.checked_sub(self.server.context.options.idle).unwrap_or(now);
         let plays = self
             .plays
@@ -350,17 +340,6 @@ impl Driver {
             self.announced = None;
         }
     }
-    /// Whether another publisher has a path that was published here.
-    fn is_taken_over(&self) -> bool {
-        let mut all = self.records.values().map(|r| &r.recording).chain(&self.announced);
-        all.any(|r| r.lock().expect(NOT_POISONED).is_taken_over())
-    }
-    fn close_routes(&self, record: &Record) {
-        for (rtp, rtcp) in &record.routes {
-            self.udp.iter().for_each(|udp| udp.close_route(rtp, rtcp));
-        }
-    }
-
     async fn answer(&mut self, ask: Ask) -> Result<Answer, Refusal> {
         match ask {
             Ask::Describe(target) => {
@@ -401,104 +380,6 @@ impl Driver {
                 Ok(Answer::Recording)
             }
         }
-    }
-    fn announce(&mut self, target: &Target, body: &[u8]) -> Result<Answer, Refusal> {
-        let context = &self.server.context;
-        let name = PathName::parse(&target.path).map_err(|_| Refusal::BadPath)?;
-        let taken = context
-            .hub
-            .find(name.as_str())
-            .is_some_and(|path| !path.takes_publishers());
-        if taken || !context.options.publish {
-            return Err(Refusal::Forbidden);
-        }
-        let (description, controls) = sdp::parse(body).map_err(|e| {
-            tracing::warn!(path = %name, error = %e, "A publisher announced a stream that cannot be read.");
-            Refusal::BadSdp
-        })?;
-        let keys = sdp::keys(body);
-        if keys.contains(&Keying::Unreadable) {
-            tracing::warn!(path = %name, "A publisher announced SRTP with a key that is not understood.");
-            return Err(Refusal::NoKey);
-        }
-        let types = description.tracks.iter().map(|t| t.payload_type).collect();
-        let publishers = &self.server.publishers;
-        let line = publishers.publish(&name, description).map_err(|e| match e {
-            PublishError::AlreadyPublished => Refusal::AlreadyPublished,
-            PublishError::TooManyPaths => Refusal::Limit,
-            PublishError::NoTracks => Refusal::BadSdp,
-            PublishError::NoRandomness => Refusal::Internal,
-        })?;
-        tracing::info!(path = %name, tracks = controls.len(), "A publisher came.");
-        let (clock, metrics) = (context.clock.clone(), Arc::clone(&context.metrics));
-        let attention = Arc::clone(&self.attention);
-        let mut recording = Recording::new(line, types, Arc::clone(publishers), attention, clock, metrics);
-        for (n, keying) in (0..).zip(&keys) {
-            match keying {
-                Keying::Key(message) => recording.unseal(TrackId(n), message),
-                Keying::Missing | Keying::Unreadable => recording.expect_sealed(TrackId(n)),
-                Keying::Clear => {}
-            }
-        }
-        let recording = Arc::new(Mutex::new(recording));
-        publishers.register(&name, &recording);
-        self.announced = Some(recording);
-        Ok(Answer::Announced { controls })
-    }
-    fn setup_record(&mut self, setup: &SetupRequest) -> Result<Answer, Refusal> {
-        let track = setup.track.ok_or(Refusal::NotFound)?;
-        // The first SETUP makes the session; one that is refused leaves the announcement for another try.
-        let mut record = match self.records.remove(setup.session) {
-            Some(record) => record,
-            None => Record {
-                recording: self.announced.take().ok_or(Refusal::Internal)?,
-                routes: Vec::new(),
-                tracks: 0,
-            },
-        };
-        let known = {
-            let mut recording = record.recording.lock().expect(NOT_POISONED);
-            if let (Some(key), true) = (&setup.key, setup.sealed) {
-                recording.unseal(track, key);
-            }
-            recording.is_sealed(track) || !(setup.sealed || recording.expects_sealed(track))
-        };
-        let opened = match known {
-            true => self.open_publisher_routes(&mut record, setup.transport, track),
-            false => Err(Refusal::NoKey),
-        };
-        if opened.is_ok() {
-            record.tracks += 1;
-        }
-        if record.tracks > 0 {
-            self.records.insert(setup.session, record);
-        } else {
-            self.announced = Some(record.recording);
-        }
-        opened.map(|()| Answer::SetUp { ssrc: 0 })
-    }
-    fn open_publisher_routes(
-        &self,
-        record: &mut Record,
-        transport: ChosenTransport,
-        track: TrackId,
-    ) -> Result<(), Refusal> {
-        let ChosenTransport::Udp {
-            client_rtp,
-            client_rtcp,
-        } = transport
-        else {
-            return Ok(());
-        };
-        let udp = self.udp.as_ref().ok_or(Refusal::UnsupportedTransport)?;
-        let rtp = self.peer.with_port(client_rtp).expose_to_send();
-        let rtcp = self.peer.with_port(client_rtcp).expose_to_send();
-        let route = Route::Publisher(Arc::clone(&record.recording), track);
-        if !udp.open_route(rtp, rtcp, &route, self.now()) {
-            return Err(Refusal::PortsTaken);
-        }
-        record.routes.push((rtp, rtcp));
-        Ok(())
     }
     async fn setup_play(&mut self, mut setup: SetupRequest) -> Result<Answer, Refusal> {
         let mut play = match self.plays.remove(setup.session) {

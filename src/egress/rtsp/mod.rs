@@ -3,6 +3,7 @@
 //! What RTSP means is in `proto::rtsp`; here are the sockets. One task per connection (`conn`), one set of
 //! fan-out shards per stream that has readers (`fanout`), one pair of UDP sockets per listener (`udp`).
 
+mod announce;
 mod conn;
 mod delivery;
 mod fanout;
@@ -16,6 +17,7 @@ mod play;
 mod publishers;
 mod record;
 mod reorder;
+mod reports;
 mod routes;
 mod seat;
 mod segments;

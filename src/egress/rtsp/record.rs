@@ -9,7 +9,9 @@ use crate::base::clock::SharedClock;
 use crate::egress::rtsp::publishers::Line;
 use crate::egress::rtsp::publishers::Publishers;
 use crate::egress::rtsp::reorder::Reorder;
+use crate::egress::rtsp::reports::Reports;
 use crate::hub::Publisher;
+use crate::media::Track;
 use crate::media::TrackId;
 use crate::proto::mikey::Message;
 use crate::proto::rtp;
@@ -30,6 +32,8 @@ pub(super) struct Recording {
     types: Vec<u8>,
     /// Per track, what overtook other datagrams; by TCP nothing does.
     reorder: Vec<Reorder>,
+    /// What the publisher is told of its packets.
+    reports: Reports,
     clock: SharedClock,
     metrics: Arc<Metrics>,
     /// RECORD was answered, and PAUSE has not come since.
@@ -44,10 +48,10 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// `types` are the payload types of the tracks as this publisher announced them.
+    /// `tracks` as this publisher announced them.
     pub(super) fn new(
         line: Line,
-        types: Vec<u8>,
+        tracks: &[Track],
         publishers: Arc<Publishers>,
         attention: Arc<Notify>,
         clock: SharedClock,
@@ -58,8 +62,9 @@ impl Recording {
             line: Some(line),
             publishers,
             attention,
-            reorder: types.iter().map(|_| Reorder::default()).collect(),
-            types,
+            reorder: tracks.iter().map(|_| Reorder::default()).collect(),
+            types: tracks.iter().map(|t| t.payload_type).collect(),
+            reports: Reports::new(tracks.iter().map(|t| t.rate), heard),
             clock,
             metrics,
             running: false,
@@ -76,6 +81,7 @@ impl Recording {
             self.seals.resize_with(n + 1, || None);
         }
         self.seals[n] = Some(Receiver::new(&message.key, message.roll_over));
+        self.reports.seal(track, &message.key);
     }
     /// Packets of this track will be SRTP, and its key is still to come. There are at most 16 tracks.
     pub(super) fn expect_sealed(&mut self, track: TrackId) {
@@ -91,7 +97,21 @@ impl Recording {
     }
     /// Media counts from now on, or no more.
     pub(super) fn set_running(&mut self, running: bool) {
+        if running && !self.running {
+            self.reports.begin(self.clock.now());
+        }
         self.running = running;
+    }
+    /// When the publisher is next told how its packets arrive; `None` while none are expected.
+    pub(super) fn reports_due(&self) -> Option<Instant> {
+        self.running.then(|| self.reports.due())
+    }
+    /// What it is to be told now: RTCP packets, one per track, or nothing yet.
+    pub(super) fn take_reports(&mut self, now: Instant) -> Vec<(TrackId, Vec<u8>)> {
+        match self.running {
+            true => self.reports.take(now),
+            false => Vec::new(),
+        }
     }
     /// When media last came.
     pub(super) fn heard(&self) -> Instant {
@@ -120,13 +140,31 @@ impl Recording {
         if is_rtcp || !self.running {
             return self.packet(track, is_rtcp, packet);
         }
+        self.count(track, packet);
         let Some(mut reorder) = self.reorder.get_mut(usize::from(track.0)).map(std::mem::take) else {
             return self.metrics.lose(Reason::BadInput, 1);
         };
-        reorder.push(packet, now, &mut |packet| self.packet(track, false, packet));
+        reorder.push(packet, now, &mut |packet| self.take(track, false, packet));
+        self.put_back(track, reorder);
+    }
+    fn put_back(&mut self, track: TrackId, mut reorder: Reorder) {
         let reordered = std::mem::take(&mut reorder.reordered);
         self.metrics.packets_reordered.inc_by(reordered);
         self.reorder[usize::from(track.0)] = reorder;
+    }
+    /// When datagrams that wait for others have waited long enough.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.reorder.iter().filter_map(Reorder::held_until).min()
+    }
+    /// Publishes datagrams that have waited long enough for others.
+    pub(super) fn give_old(&mut self, now: Instant) {
+        for n in 0..self.reorder.len() {
+            let track = TrackId(n as u8); // there are at most 16
+            let mut reorder = std::mem::take(&mut self.reorder[n]);
+            reorder.give_old(now, &mut |packet| self.take(track, false, packet));
+            self.put_back(track, reorder);
+        }
+        self.flush();
     }
     /// Takes one packet of a track. Bad ones are counted and cost nothing else.
     pub(super) fn packet(&mut self, track: TrackId, is_rtcp: bool, packet: &[u8]) {
@@ -134,6 +172,18 @@ impl Recording {
         if !self.running {
             return;
         }
+        if !is_rtcp {
+            self.count(track, packet);
+        }
+        self.take(track, is_rtcp, packet);
+    }
+    /// For the reports: as it arrived, before it waits for others. What is sealed counts when it was opened.
+    fn count(&mut self, track: TrackId, packet: &[u8]) {
+        if !self.is_sealed(track) {
+            self.reports.packet(track, packet, self.heard);
+        }
+    }
+    fn take(&mut self, track: TrackId, is_rtcp: bool, packet: &[u8]) {
         let Some(Some(seal)) = self.seals.get_mut(usize::from(track.0)) else {
             return self.in_the_clear(track, is_rtcp, packet);
         };
@@ -146,7 +196,12 @@ impl Recording {
             seal.rtp(&mut opened)
         };
         match result {
-            Ok(()) => self.in_the_clear(track, is_rtcp, &opened),
+            Ok(()) => {
+                if !is_rtcp {
+                    self.reports.packet(track, &opened, self.heard);
+                }
+                self.in_the_clear(track, is_rtcp, &opened);
+            }
             Err(_) => self.metrics.lose(Reason::BadInput, 1),
         }
         self.opened = opened;
@@ -183,9 +238,10 @@ impl Recording {
             return;
         };
         for report in reports {
-            let Rtcp::SenderReport { ntp, rtp_time, .. } = report else {
+            let Rtcp::SenderReport { ssrc, ntp, rtp_time } = report else {
                 continue;
             };
+            self.reports.sender_report(track, ssrc, ntp, self.heard);
             match splice {
                 None => publisher.anchor(track, ntp, rtp_time),
                 Some(splice) => {
@@ -201,7 +257,7 @@ impl Recording {
     fn give_held(&mut self) {
         for n in 0..self.reorder.len() {
             let mut reorder = std::mem::take(&mut self.reorder[n]);
-            reorder.give_all(&mut |packet| self.packet(TrackId(n as u8), false, packet));
+            reorder.give_all(&mut |packet| self.take(TrackId(n as u8), false, packet));
         }
     }
     fn publisher(&self) -> Option<&Publisher> {

@@ -1,7 +1,7 @@
 //! Puts a publisher's datagrams back into their order: what overtook others waits for them a moment.
 //!
-//! Packets in order pass untouched and uncopied. Nothing waits longer than [`HOLD`] while datagrams come, and
-//! no more than [`MAX_HELD`] of them do.
+//! Packets in order pass untouched and uncopied. Nothing waits longer than [`HOLD`], for which the sockets' task has
+//! a timer (`udp`), and no more than [`MAX_HELD`] of them do.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -62,6 +62,11 @@ impl Reorder {
             self.next = self.held.front().map(|h| h.sequence);
             self.give_whats_next(out);
         }
+    }
+    /// When something has waited long enough, if nothing more comes.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        let oldest = self.held.iter().map(|h| h.came).min()?;
+        Some(oldest + HOLD)
     }
     /// Gives all, since nothing more will come.
     pub(super) fn give_all(&mut self, out: &mut impl FnMut(&[u8])) {
@@ -143,6 +148,23 @@ mod tests {
             many,
             "and not more than so many"
         );
+    }
+
+    #[test]
+    fn what_waits_is_given_in_time_without_another_packet() {
+        let mut r = Reorder::default();
+        let start = Instant::now();
+        assert_eq!(r.held_until(), None);
+        // 5 comes 10 ms before 3: its time counts, though it is behind.
+        assert_eq!(pass(&mut r, &[1, 5, 3], 10 * MS), [1]);
+        let due = r.held_until().unwrap();
+        assert!(due >= start + 10 * MS + HOLD && due < start + Duration::from_secs(1) + HOLD);
+        let mut given = Vec::new();
+        r.give_old(due - MS, &mut |packet| given.push(packet[3]));
+        assert!(given.is_empty(), "too early");
+        r.give_old(due, &mut |packet| given.push(packet[3]));
+        assert_eq!(given, [3, 5]);
+        assert_eq!(r.held_until(), None);
     }
 
     #[test]

@@ -224,6 +224,12 @@ impl Routes {
             None => self.learn(from, datagram, now),
         }
     }
+    /// Where somebody is who announced this address: a NAT may have changed it.
+    pub(super) fn now_at(&self, announced: SocketAddr) -> SocketAddr {
+        let known = self.known.read().expect(NOT_POISONED);
+        let learnt = known.get(&announced).and_then(|entry| entry.learnt);
+        learnt.unwrap_or(announced)
+    }
     fn stop_waiting(&self, announced: &SocketAddr) {
         let mut waiting = self.waiting.lock().expect(NOT_POISONED);
         let gone = waiting.get_mut(&announced.ip()).and_then(|list| {
@@ -331,6 +337,8 @@ mod tests {
         assert_eq!(heard.moves(), 2);
         let to: Vec<_> = heard.moved().iter().map(|m| m.to.port()).collect();
         assert_eq!(to, [61000, 61007]);
+        assert_eq!(routes.now_at(at("192.0.2.1:5002")), at("192.0.2.1:61007"));
+        assert_eq!(routes.now_at(at("192.0.2.9:5002")), at("192.0.2.9:5002"));
         // What was learnt goes with the session.
         routes.close(&at("192.0.2.1:5000"));
         assert!(!routes.knows(&at("192.0.2.1:61000")) && !routes.knows(&at("192.0.2.1:5000")));

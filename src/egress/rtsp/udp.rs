@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::SharedClock;
+use crate::base::clock::sleep_until;
 use crate::base::tasks::Tasks;
 use crate::egress::rtsp::record::Recording;
 use crate::egress::rtsp::routes::Route;
@@ -137,6 +139,10 @@ impl UdpPair {
         let _ = self.rtp.try_send_to(&empty, rtp);
         self.send_rtcp(&rtcp::empty_receiver_report(0), rtcp);
     }
+    /// Sends one RTCP packet to where a publisher's RTCP comes from: a NAT may have made that another address.
+    pub(super) fn report_to(&self, packet: &[u8], announced: SocketAddr) {
+        self.send_rtcp(packet, self.rtcp_routes.now_at(announced));
+    }
     /// Starts listening.
     pub(super) fn start(self: &Arc<Self>, tasks: &Tasks, clock: &SharedClock, metrics: &Arc<Metrics>) {
         for rtcp in [false, true] {
@@ -154,9 +160,11 @@ impl UdpPair {
             (&self.rtp, &self.rtp_routes)
         };
         let mut buffer = vec![0; 65_536];
+        let mut held = Held::default();
         loop {
             tokio::select! {
                 ready = socket.readable() => if ready.is_err() { return },
+                () = sleep_until(held.next()) => held.give(clock.now()),
                 () = stop.cancelled() => return,
             }
             let mut written: Vec<Arc<Mutex<Recording>>> = Vec::new();
@@ -188,8 +196,41 @@ impl UdpPair {
                 }
             }
             for recording in written {
-                recording.lock().expect(NOT_POISONED).flush();
+                let until = {
+                    let mut recording = recording.lock().expect(NOT_POISONED);
+                    recording.flush();
+                    recording.held_until()
+                };
+                held.note(&recording, until);
             }
+        }
+    }
+}
+
+/// Publishers of whose datagrams some wait for others that may never come, and until when.
+#[derive(Default)]
+struct Held(Vec<(Instant, Weak<Mutex<Recording>>)>);
+
+impl Held {
+    /// When somebody has waited long enough.
+    fn next(&self) -> Option<Instant> {
+        self.0.iter().map(|(until, _)| *until).min()
+    }
+    fn note(&mut self, recording: &Arc<Mutex<Recording>>, until: Option<Instant>) {
+        let own = Arc::downgrade(recording);
+        self.0.retain(|(_, known)| !known.ptr_eq(&own));
+        self.0.extend(until.map(|until| (until, own)));
+    }
+    /// Publishes what has waited long enough.
+    fn give(&mut self, now: Instant) {
+        let due: Vec<_> = self.0.extract_if(.., |(until, _)| *until <= now).collect();
+        for recording in due.iter().filter_map(|(_, recording)| recording.upgrade()) {
+            let until = {
+                let mut recording = recording.lock().expect(NOT_POISONED);
+                recording.give_old(now);
+                recording.held_until()
+            };
+            self.note(&recording, until);
         }
     }
 }

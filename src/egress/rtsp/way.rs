@@ -197,6 +197,11 @@ pub(super) fn frame(channels: &[Option<(u8, u8)>], burst: &Burst) -> Option<Byte
 /// One RTCP packet of ours as such a reader gets it.
 pub(super) fn control_frame(channels: &[Option<(u8, u8)>], track: TrackId, packet: &[u8]) -> Option<Bytes> {
     let (_, channel) = (*channels.get(usize::from(track.0))?)?;
+    framed(channel, packet)
+}
+
+/// A packet between requests and answers; `None` if it is too long for that.
+pub(super) fn framed(channel: u8, packet: &[u8]) -> Option<Bytes> {
     let length = u16::try_from(packet.len()).ok()?;
     let mut framed = vec![b'$', channel];
     framed.extend_from_slice(&length.to_be_bytes());

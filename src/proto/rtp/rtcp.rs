@@ -243,6 +243,8 @@ fn next_packet(data: &[u8]) -> Result<(Rtcp, usize), &'static str> {
 pub struct ReceiverStats {
     rate: Rate,
     source: Option<Source>,
+    /// A report that came before the first packet of its sender: by UDP each goes its own way.
+    early: Option<(u32, NtpTime, Instant)>,
 }
 
 /// A jump ahead of more than this many packets is a restart, not loss.
@@ -272,21 +274,31 @@ struct Source {
 impl ReceiverStats {
     /// Nothing received yet, on a track whose RTP clock runs at `rate`.
     pub fn new(rate: Rate) -> Self {
-        Self { rate, source: None }
+        Self {
+            rate,
+            source: None,
+            early: None,
+        }
     }
 
     /// Counts an RTP packet that arrived at `now`.
     pub fn packet(&mut self, ssrc: u32, sequence: u16, rtp_time: u32, now: Instant) {
         match &mut self.source {
             Some(source) if source.ssrc == ssrc => source.packet(sequence, rtp_time, now, self.rate),
-            source => *source = Some(Source::new(ssrc, sequence, rtp_time, now)),
+            source => {
+                let mut new = Source::new(ssrc, sequence, rtp_time, now);
+                let early = self.early.take_if(|(from, ..)| *from == ssrc);
+                new.last_sr = early.map(|(_, ntp, at)| (ntp, at));
+                *source = Some(new);
+            }
         }
     }
 
     /// Notes a sender report that arrived at `now`, so that the sender can measure the round trip.
     pub fn sender_report(&mut self, ssrc: u32, ntp: NtpTime, now: Instant) {
-        if let Some(source) = self.source.as_mut().filter(|s| s.ssrc == ssrc) {
-            source.last_sr = Some((ntp, now));
+        match self.source.as_mut().filter(|s| s.ssrc == ssrc) {
+            Some(source) => source.last_sr = Some((ntp, now)),
+            None => self.early = Some((ssrc, ntp, now)),
         }
     }
 
