@@ -126,7 +126,8 @@ impl Track {
     }
 }
 
-/// The tracks of a stream, in the order of its SDP; `tracks[i].id == TrackId(i)`.
+/// The tracks of a stream, in the order of its SDP; `tracks[i].id == TrackId(i)`. What a reader is shown of it may be
+/// fewer, with the ids that they have in the stream.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Description {
     pub tracks: Vec<Track>,

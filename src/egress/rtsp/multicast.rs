@@ -88,7 +88,8 @@ impl Groups {
     /// The description for players that go by its addresses (`?vlcmulticast`).
     pub(super) fn describe(&self, sdp: &str, path: &PathName) -> Option<String> {
         let (group, ttl) = (self.group(path)?, self.options.ttl);
-        let mut tracks = 0..u8::MAX;
+        let tracks = sdp.lines().filter_map(|l| l.strip_prefix("a=control:trackID="));
+        let mut tracks = tracks.filter_map(|n| n.parse().ok());
         let mut line = |line: &str| {
             Some(match line.strip_prefix("m=") {
                 Some(media) => {
@@ -201,10 +202,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_description_names_group_and_ports() {
-        let sdp = "v=0\r\nc=IN IP4 0.0.0.0\r\nm=video 0 RTP/AVP 96\r\na=x\r\nm=audio 0 RTP/AVP 8\r\n";
+        let sdp = "v=0\r\nc=IN IP4 0.0.0.0\r\nm=video 0 RTP/AVP 96\r\na=control:trackID=0\r\n\
+                   m=audio 0 RTP/AVP 8\r\na=control:trackID=3\r\n";
         assert_eq!(
             groups(1).describe(sdp, &PathName::parse("a").unwrap()).unwrap(),
-            "v=0\r\nc=IN IP4 239.1.2.254/3\r\nm=video 6000 RTP/AVP 96\r\na=x\r\nm=audio 6002 RTP/AVP 8\r\n"
+            "v=0\r\nc=IN IP4 239.1.2.254/3\r\nm=video 6000 RTP/AVP 96\r\na=control:trackID=0\r\n\
+             m=audio 6006 RTP/AVP 8\r\na=control:trackID=3\r\n"
         );
     }
 }

@@ -4,11 +4,13 @@
 //! publisher says of itself (names, addresses, `a=ssrc` with its `cname:user@host`) stops here. Writing is
 //! strict, since players are not lenient either. Not here: joining control URLs, which is the RTSP server's.
 
+mod choice;
 mod codec;
 mod parse;
 
 use std::fmt::Write;
 
+pub use choice::choose;
 pub use parse::Keying;
 pub use parse::MAX_BYTES;
 pub use parse::MAX_TRACKS;
@@ -63,6 +65,21 @@ pub fn write_sealed(description: &Description, session_id: u64, mikey: &str, inl
     write(description, session_id)
         .replace(" 0 RTP/AVP ", " 0 RTP/SAVP ")
         .replace("a=control:trackID=", &keys)
+}
+
+/// A description for a reader that may speak: by these tracks, and what it had before comes from us. The directions
+/// are the reader's, as ONVIF has them.
+pub fn with_backchannel(sdp: &str, speaks: &[Track]) -> String {
+    let ours = |line: &str| match line.starts_with("a=control:trackID=") {
+        true => format!("{line}\r\na=recvonly\r\n"),
+        false => format!("{line}\r\n"),
+    };
+    let mut out: String = sdp.lines().map(ours).collect();
+    for track in speaks {
+        write_track(&mut out, track).expect("a String takes all that is written");
+        out.push_str("a=sendonly\r\n");
+    }
+    out
 }
 
 fn write_track(out: &mut String, track: &Track) -> std::fmt::Result {

@@ -1,5 +1,6 @@
 //! Dialects as they are met, and the way back.
 
+mod choice;
 mod keys;
 mod rules;
 
