@@ -215,6 +215,20 @@ impl Checker<'_> {
                 name: name.clone(),
                 source,
             });
+            let Some(wish) = path.backchannel.as_ref().filter(|b| *b.get_ref()) else {
+                continue;
+            };
+            let own = backchannel(name);
+            if let Some(why) = crate::config::path_name_error(&own) {
+                self.wrong(&wish.span(), &why);
+            }
+            if paths.keys().any(|p| p.get_ref().eq_ignore_ascii_case(&own)) {
+                self.wrong(&wish.span(), &same_path(&own));
+            }
+            entries.push(PathEntry {
+                name: own,
+                source: "backchannel:".to_owned(),
+            });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         entries
@@ -320,6 +334,14 @@ impl Checker<'_> {
                 read: self.names(&path.read, users),
                 publish: self.names(&path.publish, users),
             });
+            // Who may hear what is shown may hear what is said.
+            if path.backchannel.as_ref().is_some_and(|b| *b.get_ref()) {
+                rules.push(Rule {
+                    path: Some(backchannel(name.get_ref())),
+                    read: self.names(&path.read, users),
+                    publish: None,
+                });
+            }
         }
         rules.retain(|rule| rule.read.is_some() || rule.publish.is_some());
         rules
@@ -390,6 +412,11 @@ impl Checker<'_> {
             taken.push(addr);
         }
     }
+}
+
+/// The path that carries what readers of this one say.
+fn backchannel(path: &str) -> String {
+    format!("{path}/backchannel")
 }
 
 fn same_path(name: &str) -> String {

@@ -107,6 +107,7 @@ pub(super) struct PathFile {
     pub(super) silence: Text,
     pub(super) retry_first: Text,
     pub(super) retry_max: Text,
+    pub(super) backchannel: Option<Spanned<bool>>,
     pub(super) read: Names,
     pub(super) publish: Names,
 }

@@ -255,6 +255,10 @@ impl Path {
     pub fn moved_to(&self) -> Option<&str> {
         self.source.strip_prefix("redirect:")
     }
+    /// Whether it carries what readers of another path say.
+    pub fn is_backchannel(&self) -> bool {
+        self.source == "backchannel:"
+    }
     /// Whether a publisher may come: not where a source of our own feeds the path.
     pub fn takes_publishers(&self) -> bool {
         self.origin == Origin::Published || self.source == "publish:"

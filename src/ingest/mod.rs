@@ -78,6 +78,7 @@ pub fn start(
     };
     match source {
         Source::Redirect(_) => Ok(()), // the RTSP server sends its readers away
+        Source::Backchannel => Ok(()), // readers speak to the RTSP server
         Source::Publish => Ok(()),     // a publisher comes through the RTSP server
         Source::Pattern { ask } => tasks.spawn_thread("pattern", move |stop| {
             pattern::run(&context, &ask, &stop);

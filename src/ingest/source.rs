@@ -80,6 +80,8 @@ pub enum Source {
     Pattern { ask: Ask },
     /// Whoever publishes to the path.
     Publish,
+    /// What readers say by the back channel of another path.
+    Backchannel,
     /// Nothing: readers are sent to this RTSP address, which has no credentials in it.
     Redirect(String),
     /// An address that is read.
@@ -135,6 +137,7 @@ impl Source {
             "pattern" => pattern(rest),
             "publish" if rest.is_empty() => Ok(Self::Publish),
             "publish" => Err(SourceError::PublishTakesNothing),
+            "backchannel" if rest.is_empty() => Ok(Self::Backchannel),
             "redirect" => redirect(rest),
             "" => Err(SourceError::NoKind),
             other => match Scheme::of(other) {
@@ -151,6 +154,7 @@ impl Source {
             }
             Self::Pattern { ask } => format!("pattern:{}", query(ask)),
             Self::Publish => "publish:".to_owned(),
+            Self::Backchannel => "backchannel:".to_owned(),
             Self::Redirect(to) => format!("redirect:{to}"),
             Self::Pull(pull) => pull.label(),
         }
@@ -322,6 +326,8 @@ mod tests {
             assert_eq!(parsed, Err(SourceError::BadRedirect), "{bad}");
         }
         assert_eq!(Source::parse("publish:"), Ok(Source::Publish));
+        assert_eq!(Source::parse("backchannel:"), Ok(Source::Backchannel));
+        assert!(Source::parse("backchannel:x").is_err());
         let ask = Ask {
             size: Some(VGA),
             fps: Some(15),

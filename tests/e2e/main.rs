@@ -24,6 +24,7 @@ mod relay; // the program under test
 mod rtsp; // a small RTSP reader that chooses its source address
 
 // The tests.
+mod backchannel; // readers that speak
 mod camera; // V4L2 and UVC cameras in a virtual machine
 mod chain; // a relay that pulls from a relay
 mod codecs; // every codec that ffmpeg puts into RTP
@@ -37,6 +38,7 @@ mod privacy; // a viewer made of canaries
 mod publish_read; // the matrix of publishers and readers
 mod publishers; // publishers that come one after the other
 mod pull; // sources that come and go
+mod readers; // what readers are promised, as dialogues by hand
 mod raw; // what no installed program can publish
 mod recording; // what publishers are promised, as dialogues by hand
 mod secure; // TLS, tunnels in HTTP and WebSocket

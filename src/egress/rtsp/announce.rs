@@ -28,7 +28,7 @@ const NOT_POISONED: &str = "no panic happens while the lock is held";
 /// A publishing session: the stream, and the addresses it comes from by UDP.
 pub(super) struct Record {
     pub(super) recording: Arc<Mutex<Recording>>,
-    pub(super) routes: Vec<(SocketAddr, SocketAddr)>,
+    pub(super) routes: Vec<(TrackId, SocketAddr, SocketAddr)>,
     /// Where reports on each track go that was set up.
     pub(super) reports: Vec<(TrackId, ReportTo)>,
 }
@@ -142,11 +142,15 @@ impl Driver {
         let udp = self.udp.as_ref().ok_or(Refusal::UnsupportedTransport)?;
         let rtp = self.peer.with_port(client_rtp).expose_to_send();
         let rtcp = self.peer.with_port(client_rtcp).expose_to_send();
+        // Set up anew, perhaps at the same ports.
+        for (_, rtp, rtcp) in record.routes.extract_if(.., |(known, ..)| *known == track) {
+            udp.close_route(&rtp, &rtcp);
+        }
         let route = Route::Publisher(Arc::clone(&record.recording), track);
         if !udp.open_route(rtp, rtcp, &route, self.now()) {
             return Err(Refusal::PortsTaken);
         }
-        record.routes.push((rtp, rtcp));
+        record.routes.push((track, rtp, rtcp));
         Ok(())
     }
     /// When publishers are told next how their packets arrive.
@@ -182,7 +186,7 @@ impl Driver {
         all.any(|r| r.lock().expect(NOT_POISONED).is_taken_over())
     }
     pub(super) fn close_routes(&self, record: &Record) {
-        for (rtp, rtcp) in &record.routes {
+        for (_, rtp, rtcp) in &record.routes {
             self.udp.iter().for_each(|udp| udp.close_route(rtp, rtcp));
         }
     }

@@ -31,6 +31,7 @@ use crate::egress::rtsp::play::Play;
 use crate::egress::rtsp::play::TrackWay;
 use crate::egress::rtsp::record::Recording;
 use crate::egress::rtsp::seat::Seat;
+use crate::egress::rtsp::talk::Talk;
 use crate::egress::rtsp::tcp::TcpOut;
 use crate::egress::rtsp::tcp::Wrote;
 use crate::egress::rtsp::udp::UdpPair;
@@ -55,7 +56,7 @@ use crate::proto::rtsp::server::Rendition;
 use crate::proto::rtsp::server::SessionId;
 use crate::proto::rtsp::server::SetupRequest;
 use crate::proto::rtsp::server::Target;
-use crate::proto::sdp;
+use crate::proto::rtsp::server::backchannel_type;
 use crate::telemetry::Reason;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
@@ -115,6 +116,7 @@ pub(super) fn open(
         attention,
         plays: Few::default(),
         records: Few::default(),
+        talks: Few::default(),
         announced: None,
     };
     Some((Box::new(driver), begun.seat))
@@ -128,11 +130,13 @@ pub(super) struct Driver {
     core: Conn,
     pub(super) peer: PeerAddr,
     pub(super) udp: Option<Arc<UdpPair>>,
-    groups: Option<Arc<Groups>>,
+    pub(super) groups: Option<Arc<Groups>>,
     /// Told by the fan-out when a stream that is read here has ended, or the socket failed or is full.
     pub(super) attention: Arc<Notify>,
     plays: Few<Box<Play>>,
     pub(super) records: Few<Record>,
+    /// Sessions whose reader may speak.
+    pub(super) talks: Few<Arc<Mutex<Talk>>>,
     /// A stream that was announced and has no session yet.
     pub(super) announced: Option<Arc<Mutex<Recording>>>,
 }
@@ -205,6 +209,10 @@ impl Driver {
                             .lock()
                             .expect(NOT_POISONED)
                             .packet(track, rtcp, &packet);
+                    } else if let Some(talk) = self.talks.get(session)
+                        && backchannel_type(track).is_some()
+                    {
+                        self.spoken(talk, track, rtcp, &packet);
                     } else if let Some(play) = self.plays.get(session) {
                         play.report(&packet, self.now());
                     }
@@ -212,6 +220,18 @@ impl Driver {
                 Output::WaitUntil(at) => return Ok(Some(at)),
                 Output::Close => return Ok(None),
             }
+        }
+    }
+    /// What a reader by TCP says.
+    fn spoken(&self, talk: &Mutex<Talk>, track: TrackId, is_rtcp: bool, packet: &[u8]) {
+        let takes = {
+            let mut talk = talk.lock().expect(NOT_POISONED);
+            talk.takes(track, is_rtcp, packet, self.now())
+        };
+        if let Some(recording) = takes {
+            let mut recording = recording.lock().expect(NOT_POISONED);
+            recording.packet(TrackId(0), is_rtcp, packet);
+            recording.flush();
         }
     }
     /// After the protocol had its say: lets go what a read brought, starts what PLAY asked for.
@@ -250,7 +270,7 @@ impl Driver {
         let plays = self
             .plays
             .iter()
-            .filter(|(_, play)| play.lives(since, now))
+            .filter(|(id, play)| play.lives(since, now) || self.spoke_since(*id, since))
             .map(|(id, _)| id);
         let heard = |r: &Record| r.recording.lock().expect(NOT_POISONED).heard() > since;
         let records = self.records.iter().filter(|(_, r)| heard(r)).map(|(id, _)| id);
@@ -261,6 +281,16 @@ impl Driver {
             self.server.context.metrics.lose(Reason::BadInput, 1);
         }
         Ok(())
+    }
+    fn spoke_since(&self, session: SessionId, since: Instant) -> bool {
+        let talk = self.talks.get(session);
+        let heard = talk.and_then(|talk| talk.lock().expect(NOT_POISONED).heard());
+        heard.is_some_and(|at| at > since)
+    }
+    fn let_speak(&self, session: SessionId, may: bool) {
+        let talk = self.talks.get(session);
+        talk.into_iter()
+            .for_each(|talk| talk.lock().expect(NOT_POISONED).set_running(may));
     }
     /// When to look whether a stream has ended that nobody tells us of: one that goes to a group.
     fn look_at(&self) -> Option<Instant> {
@@ -277,6 +307,7 @@ impl Driver {
     fn event(&mut self, event: Event) {
         match event {
             Event::Paused { session } => {
+                self.let_speak(session, false);
                 self.plays
                     .get_mut(session)
                     .into_iter()
@@ -292,6 +323,9 @@ impl Driver {
                     .into_iter()
                     .for_each(|play| play.end_as_last_seen());
                 self.end(session);
+            }
+            Event::TrackTornDown { session, track } if backchannel_type(track).is_some() => {
+                self.end_talk(session, Some(track));
             }
             Event::TrackTornDown { session, track } => {
                 self.plays
@@ -335,6 +369,7 @@ impl Driver {
     }
     fn end(&mut self, session: SessionId) {
         self.plays.remove(session);
+        self.end_talk(session, None);
         if let Some(record) = self.records.remove(session) {
             self.close_routes(&record);
             self.announced = None;
@@ -342,39 +377,22 @@ impl Driver {
     }
     async fn answer(&mut self, ask: Ask) -> Result<Answer, Refusal> {
         match ask {
-            Ask::Describe(target) => {
-                let server = Arc::clone(&self.server);
-                let (path, stream) = find(&server, &target).await?;
-                if target.wants_srtp() {
-                    let sealed = server.sealed.of(&path, &stream).map_err(|_| Refusal::Internal)?;
-                    return Ok(Answer::Describe {
-                        sdp: sdp::write_sealed(
-                            &stream.description(),
-                            sealed.stream().id(),
-                            &sealed.mikey(),
-                            &sealed.inline(),
-                        ),
-                    });
-                }
-                Ok(Answer::Describe {
-                    sdp: self.describe(&target, &path, &stream),
-                })
-            }
+            Ask::Describe(target) => self.describe(&target).await,
             Ask::Announce(target, body) => self.announce(&target, &body),
             Ask::Setup(setup) if setup.purpose == Purpose::Record => self.setup_record(&setup),
             Ask::Setup(setup) => self.setup_play(setup).await,
             Ask::Play { session } => {
                 let (now, patience) = (self.now(), self.server.context.options.patience);
                 let play = self.plays.get_mut(session).ok_or(Refusal::Internal)?;
-                Ok(Answer::Playing {
-                    rtp_info: play.prepare(now, patience).await,
-                })
+                let rtp_info = play.prepare(now, patience).await;
+                self.let_speak(session, true);
+                Ok(Answer::Playing { rtp_info })
             }
             Ask::Claim { session } => Ok(self.claim(session)),
             Ask::Record { session } => {
                 let record = self.records.get(session).ok_or(Refusal::Internal)?;
                 record.recording.lock().expect(NOT_POISONED).set_running(true);
-                for (rtp, rtcp) in &record.routes {
+                for (_, rtp, rtcp) in &record.routes {
                     self.udp.iter().for_each(|udp| udp.punch(*rtp, *rtcp));
                 }
                 Ok(Answer::Recording)
@@ -389,7 +407,24 @@ impl Driver {
                 Box::new(new_play(&server, peer, &mut setup).await?)
             }
         };
-        let known = play.has_tracks();
+        let known = play.has_tracks() || self.talks.get(setup.session).is_some();
+        let speaks = setup.track.filter(|t| backchannel_type(*t).is_some());
+        if speaks.is_some() || setup.target.backchannel {
+            let path = self.server.context.hub.find(play.path_name().as_str());
+            let backchannel = path.and_then(|path| self.server.floors.of(&path));
+            let answer = match (backchannel, speaks) {
+                (Some(backchannel), Some(track)) => Some(self.setup_talk(&setup, &backchannel, track)),
+                (Some(_), None) => None,
+                (None, _) => Some(Err(Refusal::NoBackchannel)),
+            };
+            if let Some(answer) = answer {
+                match answer.is_ok() || known {
+                    true => self.plays.insert(setup.session, play),
+                    false => self.end_talk(setup.session, None),
+                }
+                return answer;
+            }
+        }
         let way = match setup.transport {
             ChosenTransport::Tcp {
                 rtp_channel,
@@ -444,12 +479,6 @@ impl Driver {
         play.set_group(groups);
         Ok(Answer::SetUpMulticast { ssrc, group })
     }
-    /// What a reader is told of a stream; with the group's address for VLC, if it asks for that.
-    fn describe(&self, target: &Target, path: &Path, stream: &Stream) -> String {
-        let sdp = sdp::write(&stream.description(), stream.id());
-        let groups = self.groups.as_ref().filter(|_| target.wants_group());
-        groups.and_then(|g| g.describe(&sdp, path.name())).unwrap_or(sdp)
-    }
 }
 
 /// Waits for bytes and gives them to the protocol; how many they were, 0 at their end.
@@ -472,7 +501,7 @@ async fn read(input: &mut LinkInput, core: &mut Conn, context: &Context) -> io::
 }
 
 /// The path and its stream; waits a while for a stream that is about to begin.
-async fn find(server: &Server, target: &Target) -> Result<(Arc<Path>, Arc<Stream>), Refusal> {
+pub(super) async fn find(server: &Server, target: &Target) -> Result<(Arc<Path>, Arc<Stream>), Refusal> {
     let path = server.context.hub.find(&target.path).ok_or(Refusal::NotFound)?;
     if let Some(location) = path.moved_to() {
         let location = location.to_owned();
@@ -511,6 +540,7 @@ async fn new_play(server: &Server, peer: PeerAddr, setup: &mut SetupRequest) -> 
 impl Drop for Driver {
     fn drop(&mut self) {
         self.out.close();
+        self.end_talks();
         for record in self.records.values() {
             self.close_routes(record);
         }

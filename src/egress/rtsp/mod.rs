@@ -6,6 +6,7 @@
 mod announce;
 mod conn;
 mod delivery;
+mod describe;
 mod fanout;
 mod few;
 mod front;
@@ -21,6 +22,7 @@ mod reports;
 mod routes;
 mod seat;
 mod segments;
+mod talk;
 mod tcp;
 mod tunnel;
 mod udp;
@@ -57,6 +59,7 @@ use multicast::Groups;
 pub use multicast::Multicast;
 use publishers::Publishers;
 use seat::Seat;
+use talk::Floors;
 use tunnel::Tunnels;
 use udp::UdpPair;
 
@@ -176,6 +179,7 @@ struct Server {
     fanouts: Arc<Fanouts>,
     keeper: Arc<Keeper>,
     publishers: Arc<Publishers>,
+    floors: Arc<Floors>,
     groups: Option<Arc<Groups>>,
     renditions: Arc<Renditions>,
     sealed: Arc<SealedStreams>,
@@ -195,12 +199,15 @@ pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
     tasks.spawn("rtsp-kept", move |stop| async move { keeping.run(stop).await });
     let (takeover, keep) = (context.options.takeover, context.options.keep_readers);
     let (hub, clock) = (Arc::clone(&context.hub), context.clock.clone());
-    let publishers = Publishers::new(takeover, keep, hub, clock);
-    let ending = Arc::clone(&publishers);
-    tasks.spawn(
-        "rtsp-publishers",
-        move |stop| async move { ending.run(stop).await },
-    );
+    let publishers = Publishers::new(takeover, keep, Arc::clone(&hub), clock.clone());
+    let speakers = Publishers::new(true, talk::PATIENCE, Arc::clone(&hub), clock.clone());
+    for ending in [Arc::clone(&publishers), Arc::clone(&speakers)] {
+        tasks.spawn(
+            "rtsp-publishers",
+            move |stop| async move { ending.run(stop).await },
+        );
+    }
+    let floors = Floors::new(hub, speakers, clock, Arc::clone(&context.metrics));
     // One sender for the readers of all listeners.
     let udp = listeners.iter().find_map(|l| l.udp.as_ref());
     let groups = context.options.multicast.zip(udp);
@@ -211,6 +218,7 @@ pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
         fanouts,
         keeper,
         publishers,
+        floors,
         groups,
         renditions,
         sealed,

@@ -140,6 +140,10 @@ impl Recording {
         if is_rtcp || !self.running {
             return self.packet(track, is_rtcp, packet);
         }
+        // What is no RTP has no number that others could be waited for by.
+        if rtp::Header::parse(packet).is_err() {
+            return self.metrics.lose(Reason::BadInput, 1);
+        }
         self.count(track, packet);
         let Some(mut reorder) = self.reorder.get_mut(usize::from(track.0)).map(std::mem::take) else {
             return self.metrics.lose(Reason::BadInput, 1);

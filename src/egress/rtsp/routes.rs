@@ -19,10 +19,13 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::egress::rtsp::record::Recording;
+use crate::egress::rtsp::talk::Talk;
 use crate::hub::Reporter;
 use crate::media::TrackId;
+use crate::proto::rtp;
 use crate::proto::rtp::rtcp;
 use crate::proto::rtp::rtcp::Rtcp;
+use crate::proto::rtsp::server::backchannel_type;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
 /// A port that differs from the announced one is learnt only so long after SETUP. Players open their firewall
@@ -40,6 +43,8 @@ pub(super) enum Route {
     Reader(Arc<Heard>, TrackId),
     /// A publisher's track.
     Publisher(Arc<Mutex<Recording>>, TrackId),
+    /// A track by which a reader speaks.
+    Talker(Arc<Mutex<Talk>>, TrackId),
 }
 
 impl Route {
@@ -47,6 +52,7 @@ impl Route {
         match (self, other) {
             (Self::Reader(a, _), Self::Reader(b, _)) => Arc::ptr_eq(a, b),
             (Self::Publisher(a, _), Self::Publisher(b, _)) => Arc::ptr_eq(a, b),
+            (Self::Talker(a, _), Self::Talker(b, _)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }
@@ -272,7 +278,10 @@ impl Routes {
     fn fits(&self, route: &Route, datagram: &[u8], waiting: usize) -> bool {
         match route {
             Route::Reader(..) => datagram.len() <= MAX_PUNCH || self.rtcp,
-            Route::Publisher(..) if self.rtcp => waiting == 1,
+            Route::Publisher(..) | Route::Talker(..) if self.rtcp => waiting == 1,
+            Route::Talker(_, track) => {
+                rtp::Header::parse(datagram).is_ok_and(|h| Some(h.payload_type) == backchannel_type(*track))
+            }
             Route::Publisher(recording, track) => {
                 recording.lock().expect(NOT_POISONED).sends(*track, datagram)
             }

@@ -29,6 +29,7 @@ use crate::egress::rtsp::routes::Routes;
 use crate::egress::rtsp::segments;
 use crate::egress::rtsp::segments::Sent;
 use crate::hub::burst::Burst;
+use crate::media::TrackId;
 use crate::proto::rtp;
 use crate::proto::rtp::rtcp;
 use crate::telemetry::Metrics;
@@ -176,23 +177,35 @@ impl UdpPair {
                 };
                 let from = SocketAddr::new(from.ip().to_canonical(), from.port());
                 let now = clock.now();
-                match routes.find(from, &buffer[..length], now) {
+                let datagram = &buffer[..length];
+                let (recording, track) = match routes.find(from, datagram, now) {
+                    Some(Route::Publisher(recording, track)) => (recording, track),
+                    Some(Route::Talker(talk, track)) => {
+                        let takes = {
+                            let mut talk = talk.lock().expect(NOT_POISONED);
+                            talk.takes(track, is_rtcp, datagram, now)
+                        };
+                        let Some(recording) = takes else { continue };
+                        (recording, TrackId(0))
+                    }
                     Some(Route::Reader(heard, _)) => {
                         heard.now(now);
-                        if is_rtcp && !heard.rtcp(&buffer[..length], now) {
+                        if is_rtcp && !heard.rtcp(datagram, now) {
                             metrics.lose(Reason::BadInput, 1);
                         }
+                        continue;
                     }
-                    Some(Route::Publisher(recording, track)) => {
-                        recording
-                            .lock()
-                            .expect(NOT_POISONED)
-                            .datagram(track, is_rtcp, &buffer[..length]);
-                        if !written.iter().any(|r| Arc::ptr_eq(r, &recording)) {
-                            written.push(recording);
-                        }
+                    None => {
+                        metrics.lose(Reason::BadInput, 1);
+                        continue;
                     }
-                    None => metrics.lose(Reason::BadInput, 1),
+                };
+                recording
+                    .lock()
+                    .expect(NOT_POISONED)
+                    .datagram(track, is_rtcp, datagram);
+                if !written.iter().any(|r| Arc::ptr_eq(r, &recording)) {
+                    written.push(recording);
                 }
             }
             for recording in written {

@@ -166,14 +166,23 @@ pub fn rtp_info(url: &str, sequence: u16, rtp_time: u32) -> String {
     format!("url={url};seq={sequence};rtptime={rtp_time}")
 }
 
+/// The option with which readers ask to speak (ONVIF streaming specification). Whether there is a back channel, each
+/// path says for itself.
+pub const BACKCHANNEL: &str = "www.onvif.org/ver20/backchannel";
+
+/// Whether a list of options has the back channel.
+pub fn wants_backchannel(value: &str) -> bool {
+    value
+        .split(',')
+        .any(|o| o.trim().eq_ignore_ascii_case(BACKCHANNEL))
+}
+
 /// The options of `Require` or `Proxy-Require` that we do not have, for `Unsupported` (section 12.32).
 pub fn unsupported_options(value: &str) -> Vec<String> {
-    // go2rtc and ONVIF clients ask for it first; without a back channel in the SDP they know.
-    const HAVE: [&str; 1] = ["www.onvif.org/ver20/backchannel"];
     let plain = |option: &str| option.chars().filter(char::is_ascii_graphic).take(100).collect();
     let options = value.split(',').map(str::trim).filter(|o| !o.is_empty());
     options
-        .filter(|o| !HAVE.iter().any(|h| h.eq_ignore_ascii_case(o)))
+        .filter(|o| !o.eq_ignore_ascii_case(BACKCHANNEL))
         .map(plain)
         .collect()
 }

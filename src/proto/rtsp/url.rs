@@ -107,8 +107,9 @@ impl Url {
     /// Whether this is the URL of the track that an SDP, which was announced for `base`, calls `control`.
     /// Controls are absolute, or joined in either dialect; none, or `*`, is the base itself.
     pub fn names(&self, base: &Self, control: &str) -> bool {
-        let here = decode(self.tail.trim_end_matches('/'));
-        let same = |tail: &str| decode(tail.trim_end_matches('/')) == here;
+        // `rtsp://h/` and a control are joined with two slashes by some.
+        let here = decode(self.tail.trim_matches('/'));
+        let same = |tail: &str| decode(tail.trim_matches('/')) == here;
         if control.contains("://") {
             return Self::parse(control).is_some_and(|c| same(&c.tail));
         }

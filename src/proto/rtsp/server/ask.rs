@@ -22,7 +22,24 @@ pub struct Target {
     pub query: Option<String>,
     /// The viewer asked not to be counted: `?stats=off`, `X-Stats: off`, `DNT: 1` or `Sec-GPC: 1`.
     pub stats_off: bool,
+    /// The reader requires a back channel (`Require: www.onvif.org/ver20/backchannel`).
+    pub backchannel: bool,
     pub(super) user_agent: Option<String>,
+}
+
+/// The tracks of a back channel have numbers from here on, to which the payload type is added: 0 for mu-law, 8 for
+/// A-law (RFC 3551). No stream has as many tracks.
+const BACKCHANNEL: u8 = 200;
+
+/// The track by which readers speak with this payload type.
+pub const fn backchannel_track(payload_type: u8) -> TrackId {
+    TrackId(BACKCHANNEL + payload_type)
+}
+
+/// The payload type of a track by which readers speak; `None` for tracks of the stream.
+pub fn backchannel_type(track: TrackId) -> Option<u8> {
+    let payload_type = track.0.checked_sub(BACKCHANNEL)?;
+    [0, 8].contains(&payload_type).then_some(payload_type)
 }
 
 impl Target {
@@ -205,6 +222,8 @@ pub enum Refusal {
     BadSdp,
     /// 461: not by this transport.
     UnsupportedTransport,
+    /// 551: a back channel is required where there is none.
+    NoBackchannel,
     /// 463: media would be SRTP, and its key is missing or cannot be read (RFC 4567).
     NoKey,
     /// 400: another reader of the same host has these UDP ports.

@@ -17,6 +17,7 @@ use super::ask::Refusal;
 use super::ask::RtpInfo;
 use super::ask::SessionId;
 use super::ask::Target;
+use super::ask::backchannel_type;
 use super::respond::LEAVES_TLS;
 use super::session::State;
 use crate::media::TrackId;
@@ -100,7 +101,7 @@ impl Conn {
         };
         match users.check(&claim, &self.nonce()) {
             Verdict::Good => {
-                let action = self.action(request);
+                let action = self.action(request, url);
                 if action.is_none_or(|action| users.allows(&claim, action, url.path())) {
                     return true;
                 }
@@ -122,11 +123,12 @@ impl Conn {
     }
 
     /// What a request does with its path; `None` if that was asked before.
-    fn action(&self, request: &Request) -> Option<Action> {
+    fn action(&self, request: &Request, url: &Url) -> Option<Action> {
         match request.method {
             Method::Announce => Some(Action::Publish),
             Method::Describe => Some(Action::Read),
-            // The tracks of what was announced are called as the publisher likes.
+            // The tracks of what was announced are called as the publisher likes. Who speaks publishes.
+            Method::Setup if url.track().and_then(backchannel_type).is_some() => Some(Action::Publish),
             Method::Setup if self.announced.is_none() => Some(Action::Read),
             Method::Setup => self.reads_beside_publishing(request).then_some(Action::Read),
             _ => None,
@@ -157,6 +159,7 @@ impl Conn {
             path: url.path().to_owned(),
             query: url.query().map(str::to_owned),
             stats_off,
+            backchannel: request.headers_named("Require").any(headers::wants_backchannel),
             user_agent: request.header("User-Agent").map(str::to_owned),
         }
     }
@@ -402,14 +405,16 @@ impl Conn {
         self.send(&reply);
     }
 
-    /// Remembers how many tracks a path has: a SETUP of its base URL means the only one.
+    /// Remembers what a path was shown with: a SETUP of its base URL means the only track.
     fn described(&mut self, path: String, sdp: &str) {
-        let tracks = sdp.lines().filter(|l| l.starts_with("m=")).count();
+        let only = sdp.lines().filter(|l| l.starts_with("m=")).count() == 1;
+        let control = sdp.lines().find_map(|l| l.strip_prefix("a=control:trackID="));
+        let track = control.and_then(|n| n.parse().ok()).map_or(TrackId(0), TrackId);
         self.described.retain(|(known, _)| *known != path);
         if self.described.len() == DESCRIBED_MAX {
             self.described.remove(0);
         }
         self.described.reserve_exact(1);
-        self.described.push((path, tracks));
+        self.described.push((path, only.then_some(track)));
     }
 }

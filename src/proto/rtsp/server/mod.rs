@@ -30,6 +30,8 @@ pub use ask::RtpInfo;
 pub use ask::SessionId;
 pub use ask::SetupRequest;
 pub use ask::Target;
+pub use ask::backchannel_track;
+pub use ask::backchannel_type;
 pub use kept::Kept;
 
 use session::Session;
@@ -175,8 +177,8 @@ pub struct Conn {
     sessions: Vec<Session>,
     // Boxed what is rare or soon over: there are thousands of these, and most only play.
     announced: Option<Box<Announced>>,
-    /// Paths and how many tracks they have.
-    described: Vec<(String, usize)>,
+    /// Paths, and their only track if they were shown with one.
+    described: Vec<(String, Option<TrackId>)>,
     pending: Option<Box<Pending>>,
     penalty: Option<Box<Penalty>>,
     /// The newest time that we were told.
@@ -334,7 +336,7 @@ impl Conn {
         session.heard = self.now;
         let wanted = match session.state {
             State::Ready => false,
-            State::Playing => rtcp,
+            State::Playing => rtcp || backchannel_type(track).is_some(),
             State::Recording => true,
         };
         if wanted {

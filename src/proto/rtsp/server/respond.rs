@@ -77,6 +77,7 @@ impl Refusal {
             Self::AlreadyPublished => Response::with_reason(403, "Forbidden: the path has a publisher"),
             Self::BadSdp => Response::with_reason(400, "Bad Request: SDP not understood"),
             Self::UnsupportedTransport => Response::new(461),
+            Self::NoBackchannel => Response::new(551).header("Unsupported", headers::BACKCHANNEL),
             Self::NoKey => Response::with_reason(463, NO_KEY),
             Self::PortsTaken => Response::with_reason(400, "Bad Request: client ports are in use"),
             Self::UnsupportedMedia { why } => {

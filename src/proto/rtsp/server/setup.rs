@@ -18,6 +18,7 @@ use super::ask::Rendition;
 use super::ask::SessionId;
 use super::ask::SetupRequest;
 use super::ask::Target;
+use super::ask::backchannel_type;
 use super::ask::wants_srtp;
 use super::respond::LEAVES_TLS;
 use super::respond::NO_KEY;
@@ -94,6 +95,11 @@ impl Conn {
         let subject = self.subject(request, url, offers[0].0.mode)?;
         let place = self.place(request, &subject, &offers)?;
         let transport = self.pick(&offers, &place, subject.track).ok_or(461u16)?;
+        let sealed = transport.sealed || (wish && subject.purpose == Purpose::Play);
+        let speaks = subject.purpose == Purpose::Play && backchannel_type(subject.track).is_some();
+        if speaks && (sealed || transport.lower == Lower::Multicast) {
+            return Err(461.into()); // there is no key for this direction, and a group has no way back
+        }
         let session = self.session_of(&place);
         let chosen = self.choose(transport, session, subject.track).ok_or(461u16)?;
         let key = match request.header("KeyMgmt").map(mikey::of_header) {
@@ -108,7 +114,7 @@ impl Conn {
             rendition: subject.rendition,
             purpose: subject.purpose,
             transport: chosen,
-            sealed: transport.sealed || (wish && subject.purpose == Purpose::Play),
+            sealed,
             key,
         };
         let draft = Draft {
@@ -202,14 +208,14 @@ impl Conn {
             return Err(455);
         }
         let described = self.described.iter().find(|(path, _)| path == url.path());
-        let described = described.map(|(_, tracks)| *tracks);
+        let described = described.map(|(_, only)| *only);
         if described.is_none() && url.track().is_some() && self.described_below(url.path()) {
             return Err(404);
         }
         let (track, rendition) = match (url.track(), described) {
             (Some(track), _) => (track, Rendition::Native),
-            (None, Some(1)) => (TrackId(0), Rendition::Native),
-            (None, Some(_)) => return Err(459),
+            (None, Some(Some(only))) => (only, Rendition::Native),
+            (None, Some(None)) => return Err(459),
             // No DESCRIBE came before: VLC's satip module, which expects MPEG-TS.
             (None, None) => (TrackId(0), Rendition::MpegTs),
         };
@@ -358,7 +364,9 @@ impl Conn {
         group: Option<&Group>,
         cseq: &str,
     ) {
-        let ssrc = (draft.purpose == Purpose::Play).then_some(told);
+        // Who sends chooses it.
+        let ours = draft.purpose == Purpose::Play && backchannel_type(draft.track.id).is_none();
+        let ssrc = ours.then_some(told);
         let transport = match (draft.track.transport, self.options.server_ports) {
             (
                 ChosenTransport::Udp {

@@ -1,6 +1,7 @@
 //! Dialogues with the connection, as real clients hold them. Each file is one kind of client.
 
 mod auth;
+mod backchannel;
 mod carrier;
 mod kept;
 mod multicast;

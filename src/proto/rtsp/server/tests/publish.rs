@@ -188,6 +188,87 @@ fn tracks_are_found_by_the_controls_of_the_announced_sdp() {
 }
 
 #[test]
+fn paths_of_announcements_are_found_with_and_without_slashes() {
+    for (url, setup_url, path, query) in [
+        ("rtsp://h/cam", "rtsp://h/cam/bbb=ccc", "cam", None),
+        ("rtsp://h/a/b", "rtsp://h/a/b/bbb=ccc", "a/b", None),
+        ("rtsp://h/a/b?k=0", "rtsp://h/a/b?k=0/bbb=ccc", "a/b", Some("k=0")),
+        ("rtsp://h/a/b?k=0", "rtsp://h/a/b/bbb=ccc?k=0", "a/b", Some("k=0")),
+        ("rtsp://h", "rtsp://h/bbb=ccc", "", None),
+        ("rtsp://h/", "rtsp://h//bbb=ccc", "", None),
+    ] {
+        let mut peer = Peer::open();
+        announced(&mut peer, url, &["bbb=ccc"]);
+        let request = peer.ask_setup(&setup(setup_url, TCP));
+        assert_eq!(
+            (request.target.path.as_str(), request.purpose),
+            (path, Purpose::Record),
+            "{setup_url}"
+        );
+        assert_eq!(request.target.query.as_deref(), query, "{setup_url}");
+        peer.answer(Answer::SetUp { ssrc: 0 });
+        assert_eq!(
+            peer.ask(&format!("RECORD {url} RTSP/1.0\nCSeq: 4")),
+            Ask::Record { session: FIRST }
+        );
+    }
+}
+
+#[test]
+fn an_announcement_is_judged_by_its_body_and_a_bad_one_may_be_mended() {
+    let mut peer = Peer::open();
+    for kind in ["", "\r\nContent-Type: aa"] {
+        let text = format!(
+            "ANNOUNCE rtsp://h/cam RTSP/1.0\r\nCSeq: 1{kind}\r\nContent-Length: 4\r\n\r\n\x01\x02\x03\x04"
+        );
+        let out = peer.bytes(text.as_bytes());
+        assert!(
+            matches!(&out[..], [Output::Ask(Ask::Announce(_, body))] if *body == [1, 2, 3, 4]),
+            "{out:?}"
+        );
+        assert_eq!(peer.answer(Answer::Refused(Refusal::BadSdp)).status, 400);
+        assert_eq!(
+            peer.reply(&setup("rtsp://h/cam/streamid=0", TCP)).status,
+            455,
+            "nothing was announced"
+        );
+    }
+    announced(&mut peer, "rtsp://h/cam", &["streamid=0"]);
+}
+
+#[test]
+fn a_publishers_track_may_be_set_up_anew_before_it_sends_and_not_later() {
+    let mut peer = Peer::open();
+    announced(&mut peer, "rtsp://h/cam", &["streamid=0"]);
+    peer.set_up(&setup("rtsp://h/cam/streamid=0", TCP));
+    let again = setup(
+        "rtsp://h/cam/streamid=0",
+        "RTP/AVP/TCP;unicast;interleaved=2-3;mode=record",
+    );
+    let again = format!("{again}\nSession: 00000000000000a1");
+    assert_eq!(
+        peer.set_up(&again).get("Transport"),
+        Some("RTP/AVP/TCP;unicast;interleaved=2-3")
+    );
+    peer.ask("RECORD rtsp://h/cam RTSP/1.0\nCSeq: 4");
+    peer.answer(Answer::Recording);
+    assert_eq!(peer.bytes(b"$\x00\x00\x01x"), [], "the old channel is nobody's");
+    assert_eq!(peer.bytes(b"$\x02\x00\x01x").len(), 1);
+    assert_eq!(peer.reply(&again).status, 455);
+}
+
+#[test]
+fn a_publisher_may_pause_twice() {
+    let mut peer = Peer::open();
+    announced(&mut peer, "rtsp://h/cam", &["streamid=0"]);
+    peer.set_up(&setup("rtsp://h/cam/streamid=0", TCP));
+    peer.ask("RECORD rtsp://h/cam RTSP/1.0\nCSeq: 4");
+    peer.answer(Answer::Recording);
+    assert_eq!(peer.say("PAUSE rtsp://h/cam RTSP/1.0\nCSeq: 5").len(), 2);
+    assert_eq!(peer.reply("PAUSE rtsp://h/cam RTSP/1.0\nCSeq: 6").status, 200);
+}
+
+#[test]
 fn urls_that_the_announcement_does_not_know_are_not_found() {
     let mut peer = Peer::open();
     announced(&mut peer, "rtsp://h/cam", &["streamid=0", "streamid=1"]);

@@ -57,6 +57,27 @@ fn unknown_methods_versions_and_urls_are_answered_and_the_connection_goes_on() {
 }
 
 #[test]
+fn a_method_that_is_not_there_leaves_the_session_as_it_was() {
+    let mut peer = Peer::open();
+    let request = "SETUP rtsp://h/cam/trackID=0 RTSP/1.0\nCSeq: 3\nTransport: RTP/AVP/TCP";
+    let session = peer.set_up(request).session();
+    let mut within = |method: &str| {
+        let reply = peer.reply(&format!(
+            "{method} rtsp://h/cam RTSP/1.0\nCSeq: 4\nSession: {session}"
+        ));
+        (reply.status, reply.get("Session").is_some())
+    };
+    assert_eq!(within("REDIRECT"), (501, false));
+    assert_eq!(within("SET_PARAMETER"), (200, true));
+    assert_eq!(within("GET_PARAMETER"), (200, true));
+    assert_eq!(within("OPTIONS"), (200, true));
+    assert_eq!(
+        peer.play("PLAY rtsp://h/cam RTSP/1.0\nCSeq: 5").session(),
+        session
+    );
+}
+
+#[test]
 fn options_that_we_lack_are_551_by_name() {
     let mut peer = Peer::open();
     for name in ["Require", "Proxy-Require"] {

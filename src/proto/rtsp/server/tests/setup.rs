@@ -110,6 +110,19 @@ fn the_base_url_of_several_tracks_is_no_track() {
 }
 
 #[test]
+fn the_base_url_means_the_only_track_that_was_shown() {
+    let mut peer = Peer::open();
+    peer.ask("DESCRIBE rtsp://h/cam?audio=none RTSP/1.0\nCSeq: 2");
+    let sdp = "v=0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\na=control:trackID=3\r\n".to_owned();
+    peer.answer(Answer::Describe { sdp });
+    let request = peer.ask_setup(&setup("rtsp://h/cam?audio=none/", "RTP/AVP/TCP"));
+    assert_eq!(
+        (request.track, request.rendition),
+        (Some(TrackId(3)), Rendition::Native)
+    );
+}
+
+#[test]
 fn the_first_transport_that_we_have_is_taken() {
     let udp = |client_rtp, client_rtcp| ChosenTransport::Udp {
         client_rtp,
@@ -288,6 +301,33 @@ fn one_connection_may_have_sessions_of_several_paths_up_to_a_limit() {
         "TEARDOWN rtsp://h/cam0 RTSP/1.0\nCSeq: 5\nSession: {first}"
     ));
     assert!(!ids.contains(&peer.set_up(&of(SESSIONS_MAX)).session()));
+}
+
+#[test]
+fn the_same_track_once_more_without_a_session_is_a_session_of_its_own() {
+    let mut peer = Peer::open();
+    let first = peer.set_up(&tcp(0)).session();
+    peer.play("PLAY rtsp://h/cam RTSP/1.0\nCSeq: 4");
+    let again = peer.set_up(&setup(
+        "rtsp://h/cam/trackID=0",
+        "RTP/AVP/TCP;unicast;interleaved=0-1",
+    ));
+    assert_ne!(again.session(), first);
+    let transport = again.get("Transport").unwrap_or_default();
+    assert!(
+        transport.contains(";interleaved=2-3;"),
+        "the channels of the first are taken: {transport}"
+    );
+    // Named, it is the playing track, which stays as it is.
+    assert_eq!(peer.reply(&format!("{}\nSession: {first}", tcp(0))).status, 455);
+}
+
+#[test]
+fn a_session_of_another_connection_by_tcp_is_not_found() {
+    let mut peer = Peer::open();
+    let request = format!("{}\nSession: 00000000000000ff", tcp(0));
+    assert_eq!(peer.reply(&request).status, 454);
+    peer.set_up(&tcp(0));
 }
 
 #[test]
