@@ -1,4 +1,5 @@
-//! The rules of the RTSP server (`tests/rtsp-rules.md`) name their tests: each of them must be there.
+//! The rules of the RTSP server (`tests/rtsp-rules.md`) and the dialogues behind them name their tests: each of them
+//! must be there.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
@@ -13,11 +14,16 @@ fn every_rule_names_tests_that_exist() {
     for dir in ["src", "tests"] {
         read(&root.join(dir), &mut code);
     }
-    let mut rules = 0;
+    let (mut rules, mut dialogues) = (0, 0);
+    let mut is_dialogue = false;
     for row in RULES
         .lines()
-        .filter(|l| l.starts_with("| ") && !l.starts_with("| Rule "))
+        .filter(|l| l.starts_with("| ") || l.starts_with("## "))
     {
+        if row.starts_with("## ") || row.starts_with("| Rule ") || row.starts_with("| Dialogue ") {
+            is_dialogue = row.starts_with("| Dialogue ");
+            continue;
+        }
         let (rule, tests) = row
             .trim_matches(['|', ' '])
             .rsplit_once(" | ")
@@ -30,9 +36,10 @@ fn every_rule_names_tests_that_exist() {
                 "{test} is gone, which held: {rule}"
             );
         }
-        rules += 1;
+        *if is_dialogue { &mut dialogues } else { &mut rules } += 1;
     }
-    assert!(rules > 30, "{rules} rules");
+    assert!(rules > 40, "{rules} rules");
+    assert!(dialogues >= 59, "{dialogues} dialogues");
 }
 
 fn read(dir: &Path, code: &mut String) {

@@ -238,3 +238,119 @@ fn a_publisher_by_udp_is_told_how_its_packets_arrive() {
     assert_told(told, sent);
     relay.stop();
 }
+
+/// Announces one track of sound by TCP, on channels 0 and 1.
+fn tcp_publisher(relay: &Relay) -> Conn {
+    let url = relay.rtsp("live");
+    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+    assert_eq!(conn.request_with("ANNOUNCE", &url, &[], SOUND).status, 200);
+    let transport = "RTP/AVP/TCP;unicast;mode=record;interleaved=0-1";
+    conn.ok("SETUP", &format!("{url}/a"), &[("Transport", transport)]);
+    conn.ok("RECORD", &url, &[]);
+    conn
+}
+
+fn bad_input(relay: &Relay) -> u64 {
+    let text = crate::http::get(relay.addr("http"), "/metrics").text();
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix("louver_lost_total{reason=\"BadInput\"} "));
+    line.map_or(0, |n| n.parse().unwrap())
+}
+
+#[test]
+fn what_is_no_rtp_and_no_rtcp_costs_a_publisher_nothing_else() {
+    let relay = Relay::start(Options::publish());
+    let udp = udp_publisher(&relay, "udp");
+    let mut tcp = tcp_publisher(&relay);
+    let garbage: [&[u8]; 2] = [&[1, 2], &[1, 2].repeat(1000)];
+    for packet in garbage {
+        udp.rtp.send_to(packet, udp.to[0]).unwrap();
+        udp.rtcp.send_to(packet, udp.to[1]).unwrap();
+        tcp.send_packet(0, packet);
+        tcp.send_packet(1, packet);
+    }
+    eventually("all are counted", || (bad_input(&relay) >= 8).then_some(()));
+    udp.send(1);
+    tcp.send_packet(0, &sound(1));
+    for path in ["udp", "live"] {
+        relay.wait_for_state(path, "ready");
+        let mut viewer = Viewer::begin(Conn::open(HOST, relay.addr("rtsp")), path, Transport::Tcp);
+        wait_for_packets(&mut viewer, 1);
+        let first = viewer.conn.taken.iter().find(|p| p.0 == 0).unwrap();
+        assert_eq!(first.1.len(), 172, "{path}");
+    }
+    relay.stop();
+}
+
+#[test]
+fn a_publisher_whose_source_changes_is_followed() {
+    let relay = Relay::start(Options::publish());
+    let mut conn = tcp_publisher(&relay);
+    conn.send_packet(0, &sound(1));
+    relay.wait_for_state("live", "ready");
+    let mut viewer = Viewer::begin(Conn::open(HOST, relay.addr("rtsp")), "live", Transport::Tcp);
+    wait_for_packets(&mut viewer, 1);
+    let mut other = sound(2);
+    other[8..12].copy_from_slice(&[7; 4]);
+    conn.send_packet(0, &other);
+    conn.send_packet(0, &sound(3));
+    wait_for_packets(&mut viewer, 3);
+    let got: Vec<_> = viewer
+        .conn
+        .taken
+        .iter()
+        .filter(|p| p.0 == 0)
+        .map(|p| &p.1)
+        .collect();
+    assert!(
+        got.windows(2).all(|w| w[0][8..12] == w[1][8..12]),
+        "readers see one source"
+    );
+    relay.stop();
+}
+
+#[test]
+fn readers_are_told_the_publishers_own_time() {
+    let relay = Relay::start(Options::publish());
+    let mut conn = tcp_publisher(&relay);
+    conn.send_packet(0, &sound(0));
+    // The packet with time stamp 0 was at LAST_SR; the one with 8000 a second later.
+    conn.send_packet(1, &sender_report());
+    conn.send_packet(0, &sound(50));
+    conn.ok("GET_PARAMETER", &relay.rtsp("live"), &[]); // all of it was taken
+    relay.wait_for_state("live", "ready");
+    let mut viewer = Viewer::begin(Conn::open(HOST, relay.addr("rtsp")), "live", Transport::Tcp);
+    wait_for_packets(&mut viewer, 1);
+    let reports = viewer.conn.taken.iter().filter(|p| p.0 == 1);
+    let told = reports.map(|(_, p)| p).find_map(|p| {
+        rtcp::parse(p).unwrap().into_iter().find_map(|r| match r {
+            Rtcp::SenderReport { ntp, rtp_time, .. } => Some((ntp.0, rtp_time)),
+            _ => None,
+        })
+    });
+    let (ntp, rtp_time) = told.expect("a sender report is first");
+    let at_zero = i128::from(ntp) - (i128::from(rtp_time) << 32) / 8000;
+    let published = i128::from(0xe8f0_1234_8000_0000_u64);
+    assert!(
+        (at_zero - published).unsigned_abs() < 1 << 22,
+        "a millisecond: {at_zero:x}"
+    );
+    relay.stop();
+}
+
+#[test]
+fn a_publisher_by_udp_ends_with_its_connection_and_its_path_is_free() {
+    let relay = Relay::start(Options::publish());
+    let publisher = udp_publisher(&relay, "live");
+    publisher.send(1);
+    relay.wait_for_state("live", "ready");
+    let UdpPublisher { conn, rtp, to, .. } = publisher;
+    drop(conn);
+    eventually("the path is gone", || {
+        rtp.send_to(&sound(2), to[0]).unwrap(); // sending on does not keep it
+        (!relay.api("/api/v1/paths").to_string().contains("\"live\"")).then_some(())
+    });
+    let _next = udp_publisher(&relay, "live");
+    relay.stop();
+}

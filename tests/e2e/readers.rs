@@ -1,0 +1,171 @@
+//! What the RTSP server promises readers when they err, pause, or are lost; in dialogues by hand.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::http;
+use crate::peers::Transport;
+use crate::relay::DEADLINE;
+use crate::relay::Options;
+use crate::relay::Relay;
+use crate::relay::eventually;
+use crate::rtsp::Conn;
+use crate::rtsp::Viewer;
+use crate::rtsp::udp_pair;
+
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const TCP: [(&str, &str); 1] = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+
+fn pattern() -> Relay {
+    Relay::start(Options::sources(&["cam=pattern:?size=160x120&fps=25"]))
+}
+
+fn by_tcp(relay: &Relay) -> Conn {
+    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+    let url = relay.rtsp("cam");
+    conn.ok("SETUP", &format!("{url}/trackID=0"), &TCP);
+    conn.ok("PLAY", &url, &[]);
+    conn
+}
+
+fn bad_input(relay: &Relay) -> u64 {
+    let text = http::get(relay.addr("http"), "/metrics").text();
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix("louver_lost_total{reason=\"BadInput\"} "));
+    line.map_or(0, |n| n.parse().unwrap())
+}
+
+fn viewers(relay: &Relay) -> u64 {
+    relay.api("/api/v1/paths")["items"][0]["viewers"]
+        .as_u64()
+        .unwrap()
+}
+
+/// Waits for another packet of the picture by TCP.
+fn flows(conn: &mut Conn, url: &str) {
+    let (before, until) = (conn.packets[0], Instant::now() + DEADLINE);
+    while conn.packets[0] == before {
+        conn.ok("GET_PARAMETER", url, &[]);
+        assert!(Instant::now() < until, "no packet came");
+    }
+}
+
+#[test]
+fn what_is_no_rtcp_costs_a_reader_nothing() {
+    let relay = pattern();
+    let url = relay.rtsp("cam");
+    let garbage: [&[u8]; 3] = [&[1, 2], &[1, 2].repeat(1000), &[0x81, 201, 0, 7, 0]];
+    let mut tcp = by_tcp(&relay);
+    for packet in garbage {
+        tcp.send_packet(1, packet);
+        flows(&mut tcp, &url);
+    }
+    let (rtp, rtcp) = udp_pair(HOST);
+    let port = rtp.local_addr().unwrap().port();
+    let transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
+    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+    let reply = conn.ok("SETUP", &format!("{url}/trackID=0"), &[("Transport", &transport)]);
+    let transport = reply.header("transport").unwrap();
+    let server = transport
+        .split(';')
+        .find_map(|p| p.strip_prefix("server_port="))
+        .unwrap();
+    let (_, server) = server.split_once('-').unwrap();
+    let server = SocketAddr::new(HOST, server.parse().unwrap());
+    conn.ok("PLAY", &url, &[]);
+    let before = bad_input(&relay);
+    for packet in garbage {
+        rtcp.send_to(packet, server).unwrap();
+    }
+    eventually("all are counted", || {
+        (bad_input(&relay) >= before + 3).then_some(())
+    });
+    let mut datagram = [0; 2048];
+    while rtp.recv(&mut datagram).is_ok() {}
+    eventually("pictures go on", || rtp.recv(&mut datagram).ok());
+    assert_eq!(viewers(&relay), 2);
+    relay.stop();
+}
+
+#[test]
+fn a_reader_that_pauses_by_tcp_gets_nothing_until_it_plays_again() {
+    let relay = pattern();
+    let url = relay.rtsp("cam");
+    let mut conn = by_tcp(&relay);
+    flows(&mut conn, &url);
+    conn.ok("PAUSE", &url, &[]);
+    // Another reader counts the time: half a second of pictures.
+    let packets = conn.packets;
+    let mut other = Viewer::watch(Conn::open(HOST, relay.addr("rtsp")), "cam", Transport::Tcp);
+    let shown = other.packets();
+    while other.packets() < shown + 13 {
+        assert!(other.receive());
+    }
+    conn.ok("GET_PARAMETER", &url, &[]);
+    assert_eq!(conn.packets, packets, "packets in a pause");
+    conn.ok("PLAY", &url, &[]);
+    flows(&mut conn, &url);
+    relay.stop();
+}
+
+#[test]
+fn a_reader_by_tcp_that_is_lost_without_good_bye_is_gone_and_the_others_go_on() {
+    let relay = pattern();
+    let mut other = Viewer::watch(Conn::open(HOST, relay.addr("rtsp")), "cam", Transport::Tcp);
+    let mut conn = by_tcp(&relay);
+    flows(&mut conn, &relay.rtsp("cam"));
+    assert_eq!(viewers(&relay), 2);
+    drop(conn);
+    eventually("it is gone", || (viewers(&relay) == 1).then_some(()));
+    let shown = other.packets();
+    while other.packets() < shown + 10 {
+        assert!(other.receive());
+    }
+    relay.stop();
+}
+
+#[test]
+fn readers_are_told_good_bye_when_their_publisher_leaves() {
+    let relay = Relay::start(Options::publish());
+    let url = relay.rtsp("live");
+    let mut publisher = Conn::open(HOST, relay.addr("rtsp"));
+    let sdp = "v=0\r\nm=audio 0 RTP/AVP 8\r\na=control:a\r\n";
+    assert_eq!(publisher.request_with("ANNOUNCE", &url, &[], sdp).status, 200);
+    let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1;mode=record")];
+    publisher.ok("SETUP", &format!("{url}/a"), &transport);
+    publisher.ok("RECORD", &url, &[]);
+    let sound = |n: u8| [&[0x80, 8, 0, n, 0, 0, 0, n, 0, 0, 0, 9][..], &[0xd5; 160]].concat();
+    publisher.send_packet(0, &sound(1));
+    relay.wait_for_state("live", "ready");
+    let mut viewer = Viewer::watch(Conn::open(HOST, relay.addr("rtsp")), "live", Transport::Tcp);
+    // No TEARDOWN: its connection is all that tells.
+    drop(publisher);
+    eventually("the connection ends", || (!viewer.receive()).then_some(()));
+    let control = viewer.conn.taken.iter().filter(|(channel, _)| *channel == 1);
+    let byes = control.filter(|(_, p)| p.windows(2).any(|w| w == [0x81, 203]));
+    assert_eq!(byes.count(), 1);
+    relay.stop();
+}
+
+#[test]
+fn describe_waits_for_a_stream_that_begins_and_not_for_ever() {
+    let relay = Relay::start(Options::sources(&["live=publish:", "empty=publish:"]));
+    let url = relay.rtsp("live");
+    let describe = |path: &str| {
+        let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+        conn.request("DESCRIBE", &relay.rtsp(path), &[]).status
+    };
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| describe("live"));
+        let empty = scope.spawn(|| describe("empty"));
+        let mut publisher = Conn::open(HOST, relay.addr("rtsp"));
+        let sdp = "v=0\r\nm=audio 0 RTP/AVP 8\r\na=control:a\r\n";
+        assert_eq!(publisher.request_with("ANNOUNCE", &url, &[], sdp).status, 200);
+        assert_eq!(waits.join().unwrap(), 200);
+        assert_eq!(empty.join().unwrap(), 503);
+    });
+    relay.stop();
+}
