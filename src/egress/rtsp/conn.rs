@@ -377,7 +377,11 @@ impl Driver {
     }
     async fn answer(&mut self, ask: Ask) -> Result<Answer, Refusal> {
         match ask {
-            Ask::Describe(target) => self.describe(&target).await,
+            Ask::Describe(target) => {
+                let server = Arc::clone(&self.server);
+                let (path, stream) = find(&server, &target).await?;
+                self.describe(&target, &path, &stream)
+            }
             Ask::Announce(target, body) => self.announce(&target, &body),
             Ask::Setup(setup) if setup.purpose == Purpose::Record => self.setup_record(&setup),
             Ask::Setup(setup) => self.setup_play(setup).await,
@@ -501,7 +505,7 @@ async fn read(input: &mut LinkInput, core: &mut Conn, context: &Context) -> io::
 }
 
 /// The path and its stream; waits a while for a stream that is about to begin.
-pub(super) async fn find(server: &Server, target: &Target) -> Result<(Arc<Path>, Arc<Stream>), Refusal> {
+async fn find(server: &Server, target: &Target) -> Result<(Arc<Path>, Arc<Stream>), Refusal> {
     let path = server.context.hub.find(&target.path).ok_or(Refusal::NotFound)?;
     if let Some(location) = path.moved_to() {
         let location = location.to_owned();

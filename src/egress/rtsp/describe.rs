@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use crate::egress::rtsp::conn::Driver;
-use crate::egress::rtsp::conn::find;
 use crate::egress::rtsp::routes::Route;
 use crate::egress::rtsp::talk;
 use crate::egress::rtsp::talk::Talk;
@@ -26,19 +25,23 @@ const NOT_POISONED: &str = "no panic happens while the lock is held";
 
 impl Driver {
     /// Answers DESCRIBE.
-    pub(super) async fn describe(&mut self, target: &Target) -> Result<Answer, Refusal> {
-        let server = Arc::clone(&self.server);
-        let (path, stream) = find(&server, target).await?;
-        if target.backchannel && server.floors.of(&path).is_none() {
+    pub(super) fn describe(
+        &self,
+        target: &Target,
+        path: &Arc<Path>,
+        stream: &Arc<Stream>,
+    ) -> Result<Answer, Refusal> {
+        let server = &self.server;
+        if target.backchannel && server.floors.of(path).is_none() {
             return Err(Refusal::NoBackchannel);
         }
         let sdp = match target.wants_srtp() {
             true => {
-                let sealed = server.sealed.of(&path, &stream).map_err(|_| Refusal::Internal)?;
-                let shown = shown(target, &stream)?;
+                let sealed = server.sealed.of(path, stream).map_err(|_| Refusal::Internal)?;
+                let shown = shown(target, stream)?;
                 sdp::write_sealed(&shown, sealed.stream().id(), &sealed.mikey(), &sealed.inline())
             }
-            false => self.in_the_clear(target, &path, &stream)?,
+            false => self.in_the_clear(target, path, stream)?,
         };
         Ok(Answer::Describe { sdp })
     }

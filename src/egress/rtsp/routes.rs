@@ -233,7 +233,9 @@ impl Routes {
     /// Where somebody is who announced this address: a NAT may have changed it.
     pub(super) fn now_at(&self, announced: SocketAddr) -> SocketAddr {
         let known = self.known.read().expect(NOT_POISONED);
-        let learnt = known.get(&announced).and_then(|entry| entry.learnt);
+        let learnt = known
+            .get(&announced)
+            .and_then(|entry| entry.learnt.as_deref().copied());
         learnt.unwrap_or(announced)
     }
     fn stop_waiting(&self, announced: &SocketAddr) {
