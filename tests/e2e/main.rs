@@ -38,8 +38,8 @@ mod privacy; // a viewer made of canaries
 mod publish_read; // the matrix of publishers and readers
 mod publishers; // publishers that come one after the other
 mod pull; // sources that come and go
-mod readers; // what readers are promised, as dialogues by hand
 mod raw; // what no installed program can publish
+mod readers; // what readers are promised, as dialogues by hand
 mod recording; // what publishers are promised, as dialogues by hand
 mod secure; // TLS, tunnels in HTTP and WebSocket
 mod seeds; // the commands people asked with
