@@ -5,7 +5,9 @@
 use ffmpeg_next::Error;
 use ffmpeg_next::Packet;
 use ffmpeg_next::Rescale;
+use ffmpeg_next::codec::Context;
 use ffmpeg_next::codec::Id;
+use ffmpeg_next::codec::Parameters;
 use ffmpeg_next::format::context;
 use tokio_util::sync::CancellationToken;
 
@@ -35,8 +37,26 @@ pub struct Elementary {
     pub codec: Codec,
     /// Samples per second; 0 for video.
     pub sample_rate: u32,
+    /// What its units are beyond their codec.
+    pub form: Form,
     /// Parameter sets or configuration outside of the stream, in the container's form; may be empty.
     pub extradata: Vec<u8>,
+}
+
+/// How a container has units that are had in several ways.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Form {
+    /// As the codec has them.
+    #[default]
+    Usual,
+    /// Samples of so many bytes each, of so many channels.
+    Samples {
+        bytes: usize,
+        little_endian: bool,
+        channels: u8,
+    },
+    /// AAC in LOAS frames.
+    Loas,
 }
 
 /// One coded picture or audio frame, in the container's form.
@@ -115,14 +135,25 @@ fn elementary(stream: &ffmpeg_next::Stream<'_>) -> Elementary {
         Id::MPEG4 => Codec::Mpeg4Visual,
         Id::VP8 => Codec::Vp8,
         Id::VP9 => Codec::Vp9,
-        Id::AAC => Codec::Aac,
+        Id::AAC | Id::AAC_LATM => Codec::Aac,
         Id::AC3 => Codec::Ac3,
         Id::MP2 | Id::MP3 => Codec::MpegAudio,
         Id::OPUS => Codec::Opus,
+        Id::VORBIS => Codec::Vorbis,
+        Id::SMPTE_KLV => Codec::Klv,
+        id if samples(id).is_some() => Codec::Lpcm,
         Id::ADPCM_G722 => Codec::G722,
         Id::PCM_ALAW => Codec::Pcma,
         Id::PCM_MULAW => Codec::Pcmu,
         _ => Codec::Other,
+    };
+    let form = match parameters.id() {
+        Id::AAC_LATM => Form::Loas,
+        id => samples(id).map_or(Form::Usual, |(bytes, little_endian)| Form::Samples {
+            bytes,
+            little_endian,
+            channels: channels(&parameters),
+        }),
     };
     let (sample_rate, extradata) = sys::coding_details(&parameters);
     Elementary {
@@ -133,8 +164,31 @@ fn elementary(stream: &ffmpeg_next::Stream<'_>) -> Elementary {
         },
         codec,
         sample_rate,
+        form,
         extradata,
     }
+}
+
+/// Samples that are not coded, where RTP has a form for them: their bytes, and whether the least comes first.
+fn samples(id: Id) -> Option<(usize, bool)> {
+    match id {
+        Id::PCM_U8 => Some((1, false)),
+        Id::PCM_S16LE => Some((2, true)),
+        Id::PCM_S16BE => Some((2, false)),
+        Id::PCM_S24LE => Some((3, true)),
+        Id::PCM_S24BE => Some((3, false)),
+        _ => None,
+    }
+}
+
+/// Channels of sound; 0 if that is unknown. A decoder is asked, since versions of the libraries keep it in
+/// different places.
+fn channels(parameters: &Parameters) -> u8 {
+    let decoder = Context::from_parameters(parameters.clone()).and_then(|c| c.decoder().audio());
+    decoder
+        .ok()
+        .and_then(|d| u8::try_from(d.channels()).ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

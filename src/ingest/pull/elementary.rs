@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::av::demux::Elementary;
+use crate::av::demux::Form;
 use crate::base::time::Rate;
 use crate::media::Codec;
 use crate::media::MediaKind;
@@ -13,8 +14,10 @@ use crate::proto::aac::AudioSpecificConfig;
 use crate::proto::bits;
 use crate::proto::h264;
 use crate::proto::h265;
+use crate::proto::latm;
 use crate::proto::mpeg4;
 use crate::proto::rtp::Packetizer;
+use crate::proto::vorbis;
 
 /// Payload types of our choice begin here (RFC 3551 section 6).
 const FIRST_DYNAMIC: u8 = 96;
@@ -27,6 +30,12 @@ pub(super) enum Shape {
     Lengths(usize),
     /// AAC with an ADTS header.
     Adts,
+    /// AAC in LOAS frames.
+    Loas,
+    /// Samples of so many bytes, the least significant first.
+    Swapped(usize),
+    /// KLV, perhaps behind the header of a metadata access unit.
+    Klv,
 }
 
 impl Shape {
@@ -36,6 +45,9 @@ impl Shape {
             Self::AsIs => data.to_vec(),
             Self::Lengths(size) => annex_b(data, size),
             Self::Adts => data.get(adts_header(data)?..)?.to_vec(),
+            Self::Loas => latm::unit(data)?,
+            Self::Swapped(size) => swapped(data, size),
+            Self::Klv => klv(data).to_vec(),
         };
         (!unit.is_empty()).then(|| unit.into())
     }
@@ -43,7 +55,7 @@ impl Shape {
 
 /// Whether the stream cannot be described without one of its units.
 pub(super) fn needs_a_unit(stream: &Elementary) -> bool {
-    stream.codec == Codec::Aac && stream.extradata.is_empty()
+    stream.codec == Codec::Aac && (stream.extradata.is_empty() || stream.form == Form::Loas)
 }
 
 /// The track of a stream; `None` for what cannot be sent by RTP here. `first` is one of its units, if one was
@@ -89,7 +101,10 @@ pub(super) fn track(stream: &Elementary, id: TrackId, first: Option<&[u8]>) -> O
         Codec::Vp9 => track.encoding = "VP9".into(),
         Codec::Aac => {
             let mut config = stream.extradata.clone();
-            if config.is_empty() {
+            if stream.form == Form::Loas {
+                config = latm::config(first?)?;
+                shape = Shape::Loas;
+            } else if config.is_empty() {
                 config = adts_config(first?)?;
                 shape = Shape::Adts;
             }
@@ -130,10 +145,36 @@ pub(super) fn track(stream: &Elementary, id: TrackId, first: Option<&[u8]>) -> O
                 track.payload_type = fixed;
             }
         }
+        Codec::Vorbis => {
+            track.encoding = "vorbis".into();
+            track.rate = Rate::new(stream.sample_rate)?;
+            track.channels = vorbis::channels(&stream.extradata);
+            track.fmtp = Some(vorbis::fmtp(&stream.extradata)?);
+        }
+        Codec::Lpcm => {
+            let Form::Samples {
+                bytes,
+                little_endian,
+                channels,
+            } = stream.form
+            else {
+                return None;
+            };
+            track.encoding = format!("L{}", 8 * bytes);
+            track.rate = Rate::new(stream.sample_rate)?;
+            track.channels = Some(channels).filter(|n| *n > 0);
+            if little_endian {
+                shape = Shape::Swapped(bytes);
+            }
+        }
+        Codec::Klv => {
+            track.encoding = "smpte336m".into();
+            shape = Shape::Klv;
+        }
         _ => return None,
     }
     let sent = Packetizer::new(&track, 0, 0, 1_400).is_some();
-    (sent && track.kind != MediaKind::Application).then_some((track, shape))
+    (sent && (track.kind != MediaKind::Application || track.codec == Codec::Klv)).then_some((track, shape))
 }
 
 /// The parameter sets of a container's extradata, and how many bytes the lengths of its NAL units have; no
@@ -215,6 +256,25 @@ fn annex_b(data: &[u8], size: usize) -> Vec<u8> {
     out
 }
 
+/// Whole samples with their bytes the other way round.
+fn swapped(data: &[u8], size: usize) -> Vec<u8> {
+    let samples = data.chunks_exact(size);
+    samples.flat_map(|s| s.iter().rev().copied()).collect()
+}
+
+/// How each key of SMPTE 336 begins.
+const KLV_KEY: [u8; 4] = [0x06, 0x0e, 0x2b, 0x34];
+/// Bytes of a metadata access unit's header (ISO/IEC 13818-1 section 2.12.4).
+const METADATA_HEADER: usize = 5;
+
+/// The keys, lengths and values; synchronous metadata has a header before them.
+fn klv(data: &[u8]) -> &[u8] {
+    match data.get(METADATA_HEADER..) {
+        Some(behind) if behind.starts_with(&KLV_KEY) && !data.starts_with(&KLV_KEY) => behind,
+        _ => data,
+    }
+}
+
 /// Bytes of the ADTS header (ISO/IEC 14496-3 section 1.A.2).
 fn adts_header(data: &[u8]) -> Option<usize> {
     match data {
@@ -242,6 +302,7 @@ mod tests {
             kind,
             codec,
             sample_rate,
+            form: Form::Usual,
             extradata: extradata.to_vec(),
         }
     }
@@ -332,10 +393,41 @@ mod tests {
         assert_eq!(track(&subtitles, TrackId(0), None), None);
     }
 
+    #[test]
+    fn samples_are_sent_with_the_most_significant_byte_first() {
+        let mut wav = stream(MediaKind::Audio, Codec::Lpcm, 44_100, &[]);
+        let form = |bytes, little_endian| Form::Samples {
+            bytes,
+            little_endian,
+            channels: 2,
+        };
+        wav.form = form(2, true);
+        let (made, shape) = track(&wav, TrackId(0), None).unwrap();
+        assert_eq!((made.encoding.as_str(), made.channels), ("L16", Some(2)));
+        assert_eq!(shape.unit(&[1, 2, 3, 4, 5]).unwrap()[..], [2, 1, 4, 3]);
+        wav.form = form(3, false);
+        let (made, shape) = track(&wav, TrackId(0), None).unwrap();
+        assert_eq!((made.encoding.as_str(), shape), ("L24", Shape::AsIs));
+        wav.form = Form::Usual;
+        assert_eq!(track(&wav, TrackId(0), None), None);
+    }
+
+    #[test]
+    fn metadata_loses_the_header_of_transport_streams() {
+        let klv = stream(MediaKind::Application, Codec::Klv, 0, &[]);
+        let (made, shape) = track(&klv, TrackId(1), None).unwrap();
+        assert_eq!(made.encoding, "smpte336m");
+        let plain = [0x06, 0x0e, 0x2b, 0x34, 1, 2];
+        let behind = [&[0, 1, 0xdf, 0, 6][..], &plain].concat();
+        for unit in [&plain[..], &behind] {
+            assert_eq!(shape.unit(unit).unwrap()[..], plain);
+        }
+    }
+
     proptest! {
         #[test]
         fn no_container_is_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..80), unit in prop::collection::vec(any::<u8>(), 0..40)) {
-            for codec in [Codec::H264, Codec::H265, Codec::Aac, Codec::Mpeg4Visual, Codec::Pcmu] {
+            for codec in [Codec::H264, Codec::H265, Codec::Aac, Codec::Mpeg4Visual, Codec::Pcmu, Codec::Vorbis, Codec::Klv] {
                 for extradata in [&bytes[..], &[]] {
                     let odd = stream(MediaKind::Video, codec, 8_000, extradata);
                     if let Some((_, shape)) = track(&odd, TrackId(0), Some(&unit)) {
