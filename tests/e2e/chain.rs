@@ -87,7 +87,7 @@ fn an_edge_pulls_through_tls_and_through_http() {
     origin.wait_for_state("news", "ready");
     let login = |url: String| url.replace("://", &format!("://{USER}:{PASSWORD}@"));
     let mut edge = Relay::start(Options::sources(&[
-        &format!("tls={}", login(origin.rtsps("news"))),
+        &format!("tls={}#insecure", login(origin.rtsps("news"))),
         &format!("http={}#transport=http", login(origin.rtsp("news"))),
     ]));
     edge.expect_no_trace_of(Canary::text(PASSWORD));

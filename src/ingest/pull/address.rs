@@ -7,6 +7,10 @@ use percent_encoding::utf8_percent_encode;
 use super::options::Credentials;
 use super::options::OptionError;
 use super::options::Options;
+use super::options::Transport;
+
+/// What cameras see of us.
+const AGENT: &str = concat!("Louver/", env!("CARGO_PKG_VERSION"));
 
 /// How a source is spoken to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +64,8 @@ pub struct Pull {
     pub(super) options: Options,
     /// A file that begins again when it has ended.
     pub(super) endless: bool,
+    /// How we call ourselves.
+    pub(super) agent: String,
 }
 
 /// Why a text is no address to pull from. Repeats none of it.
@@ -90,12 +96,14 @@ impl Pull {
         let (location, fragment) = rest.split_once('#').unwrap_or((rest, ""));
         let options = Options::parse(fragment)?;
         check_location(scheme, location)?;
+        fits_tls(scheme, &options)?;
         Ok(Self {
             scheme,
             url: format!("{}://{location}", scheme.as_str()),
             credentials: credentials(user_info, &options),
             options,
             endless: false,
+            agent: AGENT.to_owned(),
         })
     }
     /// The address as the operator may see it: without user, password, and whatever of the query could be
@@ -126,6 +134,10 @@ impl Pull {
             None => self.url.clone(),
         }
     }
+    /// Whether it is RTSP, in TLS or not.
+    pub(super) fn is_rtsp(&self) -> bool {
+        matches!(self.scheme, Scheme::Rtsp | Scheme::Rtsps)
+    }
     /// `host` or `host:port`.
     pub(super) fn authority(&self) -> &str {
         let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
@@ -137,6 +149,25 @@ impl Pull {
             Some(at) if authority[at..].starts_with(':') => &authority[..at],
             _ => authority,
         }
+    }
+    /// Host (an IPv6 address without brackets) and port.
+    pub(super) fn host_and_port(&self, default: u16) -> Option<(&str, u16)> {
+        let host = self.host();
+        let port = port(self.authority()).filter(|p| *p > 0).unwrap_or(default);
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let host = bare.unwrap_or(host);
+        (!host.is_empty()).then_some((host, port))
+    }
+    /// The same source without TLS at a port of this machine, asked for by somebody who says this word.
+    pub(super) fn through(&self, port: u16, word: &str) -> Self {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let behind = &rest[self.authority().len()..];
+        let mut near = self.clone();
+        near.scheme = Scheme::Rtsp;
+        near.url = format!("rtsp://127.0.0.1:{port}{behind}");
+        near.options.transport = Transport::Tcp;
+        near.agent = format!("{AGENT} ({word})");
+        near
     }
     /// The same source elsewhere, as a redirection says. Credentials follow to the same host only, or come
     /// with the new address.
@@ -194,6 +225,17 @@ fn check_location(scheme: Scheme, location: &str) -> Result<(), AddressError> {
     port(host).map(drop).ok_or(AddressError::Port)
 }
 
+/// What is said about certificates must have one to be about.
+fn fits_tls(scheme: Scheme, options: &Options) -> Result<(), OptionError> {
+    if options.fingerprint.is_some() && scheme != Scheme::Rtsps {
+        return Err(OptionError::NoTls("fingerprint", "rtsps://"));
+    }
+    if options.insecure && !matches!(scheme, Scheme::Rtsps | Scheme::Https | Scheme::Rtmps) {
+        return Err(OptionError::NoTls("insecure", "rtsps://, https://, rtmps://"));
+    }
+    Ok(())
+}
+
 fn file(rest: &str) -> Result<Pull, AddressError> {
     let (path, fragment) = rest.split_once('#').unwrap_or((rest, ""));
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -215,6 +257,7 @@ fn file(rest: &str) -> Result<Pull, AddressError> {
         credentials: None,
         options: Options::parse(fragment)?,
         endless,
+        agent: AGENT.to_owned(),
     })
 }
 
@@ -332,7 +375,7 @@ mod tests {
         let cam = pull("rtsp://cam/1?a=b#transport=udp&user=anna&password=hunter2").unwrap();
         assert_eq!(cam.url, "rtsp://cam/1?a=b");
         assert_eq!(cam.credentials.unwrap().password, "hunter2");
-        assert_eq!(cam.options.transport, super::super::options::Transport::Udp);
+        assert_eq!(cam.options.transport, Transport::Udp);
     }
 
     #[test]
@@ -353,6 +396,33 @@ mod tests {
         assert_eq!(label("file:clip.mp4?loop=1"), "file:clip.mp4?loop=1");
         let debug = format!("{:?}", pull("rtsp://anna:hunter2@cam/1").unwrap());
         assert!(!debug.contains("hunter2") && !debug.contains("anna"), "{debug}");
+    }
+
+    #[test]
+    fn what_is_said_of_certificates_is_for_sources_in_tls() {
+        let print = "ab".repeat(32);
+        assert!(pull(&format!("rtsps://cam/1#fingerprint={print}")).is_ok());
+        assert!(pull("https://cam/1.ts#insecure").is_ok());
+        for text in [
+            "rtsp://cam/1#insecure".to_owned(),
+            format!("https://cam/1.ts#fingerprint={print}"),
+        ] {
+            let error = pull(&text).unwrap_err().to_string();
+            assert!(error.contains("is for sources in TLS"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_source_in_tls_is_reached_through_a_port_of_this_machine() {
+        let cam = pull("rtsps://anna:hunter2@cam:8322/a/b?channel=1#transport=udp").unwrap();
+        assert_eq!(cam.host_and_port(322), Some(("cam", 8322)));
+        let near = cam.through(5000, "word");
+        assert_eq!(near.url, "rtsp://127.0.0.1:5000/a/b?channel=1");
+        assert_eq!(near.options.transport, Transport::Tcp, "not in the clear");
+        assert!(near.credentials.is_some() && near.agent.ends_with("(word)"));
+        let bare = pull("rtsps://[2001:db8::1]").unwrap();
+        assert_eq!(bare.host_and_port(322), Some(("2001:db8::1", 322)));
+        assert_eq!(bare.through(5000, "word").url, "rtsp://127.0.0.1:5000");
     }
 
     #[test]
@@ -386,7 +456,7 @@ mod tests {
         let cam = pull("rtsp://anna:hunter2@cam:554/1#transport=udp").unwrap();
         let same = cam.moved_to("rtsp://cam:8554/2").unwrap();
         assert!(same.credentials.is_some());
-        assert_eq!(same.options.transport, super::super::options::Transport::Udp);
+        assert_eq!(same.options.transport, Transport::Udp);
         assert!(cam.moved_to("rtsp://evil:554/2").unwrap().credentials.is_none());
         let own = cam.moved_to("rtsp://bert:x@other/2#on_demand=1").unwrap();
         assert_eq!(own.credentials.unwrap().user, "bert");

@@ -44,6 +44,14 @@ const BEHIND: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Most tracks that are relayed.
 const MAX_TRACKS: u8 = 16;
+/// Where distributions keep their list of authorities: Debian, Fedora, openSUSE, Alpine and Homebrew.
+const AUTHORITIES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/opt/homebrew/etc/ca-certificates/cert.pem",
+];
 /// How often tracks are told how they lie beside each other, microseconds.
 const REPORT_EVERY: i64 = 5_000_000;
 
@@ -105,6 +113,12 @@ fn opening(pull: &Pull) -> Opening {
             Transport::Http => options.push(("rtsp_transport", "http".to_owned())),
         }
         options.push(("allowed_media_types", "video+audio".to_owned()));
+        options.push(("user_agent", pull.agent.clone()));
+    }
+    // RTSP in TLS comes here only where any certificate is taken.
+    if matches!(pull.scheme, Scheme::Https | Scheme::Rtmps) && !pull.options.insecure {
+        options.push(("tls_verify", "1".to_owned()));
+        options.extend(authorities().map(|file| ("ca_file", file)));
     }
     if pull.scheme != Scheme::File {
         options.push(("analyzeduration", "3000000".to_owned()));
@@ -113,6 +127,16 @@ fn opening(pull: &Pull) -> Opening {
         url: pull.with_credentials(),
         options,
     }
+}
+
+/// The system's list of whom to believe, for libraries that do not look for it themselves.
+fn authorities() -> Option<String> {
+    let named = std::env::var("SSL_CERT_FILE").ok();
+    let usual = AUTHORITIES.iter().map(|file| (*file).to_owned());
+    named
+        .into_iter()
+        .chain(usual)
+        .find(|file| std::path::Path::new(file).is_file())
 }
 
 fn whitelist(scheme: Scheme) -> &'static str {

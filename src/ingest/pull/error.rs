@@ -39,6 +39,25 @@ pub enum PullError {
     Redirects,
     #[error("the source speaks in a way that is not understood")]
     Dialogue,
+    #[error(
+        "the source's certificate {why}; its SHA-256 fingerprint is {seen}: if the source shows the same, write \
+         `fingerprint={seen}` behind the `#` of its address, or into its path (or `insecure=1`, which takes any)"
+    )]
+    Certificate { why: &'static str, seen: String },
+    #[error(
+        "the source's certificate is not the one with the `fingerprint` that is configured; its SHA-256 fingerprint \
+         is {seen}: if it was renewed, write that one, else somebody may stand between"
+    )]
+    OtherCertificate { seen: String },
+    #[error("the source does not speak TLS as it is spoken today; with `insecure=1` older ways are tried")]
+    Tls,
+    #[error(
+        "this system has no list of authorities to check certificates with; install `ca-certificates`, or write \
+         the source's `fingerprint`"
+    )]
+    NoAuthorities,
+    #[error("the system has no port or randomness left for this source")]
+    NoBridge,
     #[error("the source has no track that can be relayed")]
     NoTracks,
     #[error("the system has no thread for this source")]

@@ -13,6 +13,7 @@ mod options;
 mod outlet;
 mod redirect;
 mod rtsp;
+mod tls;
 
 use std::time::Duration;
 use std::time::Instant;
@@ -185,14 +186,15 @@ impl Puller {
                 Ok(opened) => return Ok(opened),
                 Err(e) => e,
             };
-            if matches!(error, PullError::Status(300..=399)) {
+            if matches!(error, PullError::Status(300..=399)) && pull.scheme == Scheme::Rtsp {
                 let asked = tokio::time::timeout(self.options.silence, redirect::location(&pull)).await;
                 if let Ok(Some(moved)) = asked {
                     pull = moved;
                     continue;
                 }
             }
-            if !error.is_of_the_dialogue() {
+            let older_tls = matches!(error, PullError::Tls) && self.options.insecure;
+            if !error.is_of_the_dialogue() && !older_tls {
                 return Err(error);
             }
             let Ok(opened) = self.open_by_libav(&pull).await else {
@@ -204,12 +206,14 @@ impl Puller {
         Err(PullError::Redirects)
     }
     fn is_for_retina(&self, pull: &Pull) -> bool {
-        pull.scheme == Scheme::Rtsp
-            && self.options.transport != Transport::Http
-            && self.client == Client::Retina
+        // In TLS media has no other way than TCP.
+        let tunnelled = pull.scheme == Scheme::Rtsp && self.options.transport == Transport::Http;
+        pull.is_rtsp() && !tunnelled && self.client == Client::Retina
     }
     async fn open_by_retina(&mut self, pull: &Pull) -> Result<Opened, PullError> {
-        let ways: &[Way] = match (self.options.transport, self.way) {
+        let bridged = self.bridged(pull).await?;
+        let pull = bridged.as_ref().unwrap_or(pull);
+        let ways: &[Way] = match (pull.options.transport, self.way) {
             (Transport::Tcp, _) => &[Way::Tcp],
             (Transport::Udp, _) => &[Way::Udp],
             (_, Way::Tcp) => &[Way::Tcp, Way::Udp],
@@ -230,7 +234,24 @@ impl Puller {
         }
         Err(refused)
     }
+    /// Where a source in TLS is reached; `None` for others.
+    async fn bridged(&self, pull: &Pull) -> Result<Option<Pull>, PullError> {
+        if pull.scheme != Scheme::Rtsps {
+            return Ok(None);
+        }
+        let bridge = tls::bridge(&self.context, pull);
+        match tokio::time::timeout(self.options.silence, bridge).await {
+            Ok(bridged) => bridged.map(Some),
+            Err(_) => Err(PullError::NoAnswer),
+        }
+    }
     async fn open_by_libav(&self, pull: &Pull) -> Result<Opened, PullError> {
+        let bridged = match self.bridged(pull).await {
+            // Its own TLS speaks to the oldest cameras, and compares nothing.
+            Err(PullError::Tls) if self.options.insecure => None,
+            bridged => bridged?,
+        };
+        let pull = bridged.as_ref().unwrap_or(pull);
         // What it must see before it can tell the tracks comes on top of the dialogue.
         let patience = self.options.silence + Duration::from_secs(5);
         let opening = demux::open(&self.context, pull);
@@ -304,9 +325,7 @@ impl Puller {
         // It plays and gives nothing: perhaps to the other.
         let mute = matches!(error, PullError::Silent(_)) && frames == 0;
         match self.client {
-            Client::Retina if (refused || mute) && self.pull.scheme == Scheme::Rtsp => {
-                self.client = Client::Libav
-            }
+            Client::Retina if (refused || mute) && self.pull.is_rtsp() => self.client = Client::Libav,
             Client::Libav if self.failures >= PREFERENCE_LASTS => {
                 (self.client, self.failures) = (Client::Retina, 0);
             }

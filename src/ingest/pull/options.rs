@@ -7,6 +7,9 @@ use percent_encoding::NON_ALPHANUMERIC;
 use percent_encoding::percent_decode_str;
 use percent_encoding::utf8_percent_encode;
 
+use super::tls::Fingerprint;
+use super::tls::Trust;
+
 /// How RTP is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Transport {
@@ -53,6 +56,10 @@ pub struct Options {
     pub retry_first: Duration,
     /// The longest wait between two attempts.
     pub retry_max: Duration,
+    /// The only certificate that is taken.
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// Any certificate is taken.
+    pub(super) insecure: bool,
     /// Beside the address, for those who do not like them in it.
     pub(super) user: Option<String>,
     pub(super) password: Option<Password>,
@@ -76,6 +83,8 @@ impl Default for Options {
             silence: Duration::from_secs(10),
             retry_first: Duration::from_millis(500),
             retry_max: Duration::from_secs(10),
+            fingerprint: None,
+            insecure: false,
             user: None,
             password: None,
         }
@@ -87,13 +96,19 @@ impl Default for Options {
 pub enum OptionError {
     #[error(
         "`{0}` is no option of an address; behind `#` there may be `transport`, `on_demand`, `silence`, \
-         `retry_first`, `retry_max`, `user` and `password`, as in `#transport=udp&on_demand=1`"
+         `retry_first`, `retry_max`, `fingerprint`, `insecure`, `user` and `password`, as in `#transport=udp&on_demand=1`"
     )]
     Unknown(String),
     #[error("`{0}` is not understood, expected {1}")]
     Value(&'static str, &'static str),
     #[error("`retry_first` is longer than `retry_max`; give both, the longer one as `retry_max`")]
     Order,
+    #[error("`{0}` is for sources in TLS ({1}), expected none here")]
+    NoTls(&'static str, &'static str),
+    #[error(
+        "there are `fingerprint` and `insecure`; one takes a single certificate, the other any: leave one out"
+    )]
+    Both,
     #[error("there is a `password` without a `user`; name both, or neither")]
     NoUser,
 }
@@ -110,6 +125,9 @@ impl Options {
         if options.retry_first > options.retry_max {
             return Err(OptionError::Order);
         }
+        if options.fingerprint.is_some() && options.insecure {
+            return Err(OptionError::Both);
+        }
         if options.password.is_some() && options.user.is_none() {
             return Err(OptionError::NoUser);
         }
@@ -120,6 +138,14 @@ impl Options {
         Self::default().set(key, value)?;
         Ok(format!("{key}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
     }
+    /// Whose certificate is taken.
+    pub(super) fn trust(&self) -> Trust {
+        match (self.fingerprint, self.insecure) {
+            (Some(pinned), _) => Trust::Only(pinned),
+            (None, true) => Trust::Anybody,
+            (None, false) => Trust::System,
+        }
+    }
     fn set(&mut self, key: &str, value: &str) -> Result<(), OptionError> {
         match key {
             "transport" => {
@@ -129,11 +155,15 @@ impl Options {
                     .1;
             }
             "on_demand" => {
-                self.on_demand = match value {
-                    "1" | "true" | "yes" => true,
-                    "0" | "false" | "no" => false,
-                    _ => return Err(OptionError::Value("on_demand", "`true` or `false`")),
-                }
+                self.on_demand = truth(value).ok_or(OptionError::Value("on_demand", "`true` or `false`"))?;
+            }
+            "insecure" => {
+                self.insecure = truth(value).ok_or(OptionError::Value("insecure", "`true` or `false`"))?;
+            }
+            "fingerprint" => {
+                let expected = "64 hexadecimal digits, with or without colons";
+                let read = Fingerprint::parse(value);
+                self.fingerprint = Some(read.ok_or(OptionError::Value("fingerprint", expected))?);
             }
             "silence" => self.silence = time("silence", value, "1s to 1h, as in `10s`", 1_000)?,
             "retry_first" => {
@@ -148,6 +178,14 @@ impl Options {
             }
         }
         Ok(())
+    }
+}
+
+fn truth(value: &str) -> Option<bool> {
+    match value {
+        "1" | "true" | "yes" => Some(true),
+        "0" | "false" | "no" => Some(false),
+        _ => None,
     }
 }
 
@@ -201,6 +239,9 @@ mod tests {
         assert!(error("pasword=x").contains("`pasword`"));
         assert!(error("retry_first=20s").contains("retry_max"));
         assert!(error("password=x").contains("user"));
+        assert!(error("fingerprint=hunter2").contains("64 hexadecimal"));
+        let both = format!("fingerprint={}&insecure", "ab".repeat(32));
+        assert!(error(&both).contains("leave one out"));
     }
 
     #[test]

@@ -33,8 +33,6 @@ use crate::media::TrackId;
 use crate::proto::rtp::rtcp;
 use crate::proto::rtp::rtcp::Rtcp;
 
-/// What cameras see of us.
-const AGENT: &str = concat!("Louver/", env!("CARGO_PKG_VERSION"));
 /// Packets in a row that retina refuses before the opening is given up.
 const MAX_REFUSED: u32 = 50;
 
@@ -65,7 +63,7 @@ pub(super) async fn open(pull: &Pull, way: Way) -> Result<Session, PullError> {
     let asked_with = credentials.is_some();
     let options = SessionOptions::default()
         .creds(credentials)
-        .user_agent(AGENT.to_owned())
+        .user_agent(pull.agent.clone())
         .unassigned_channel_data(UnassignedChannelDataPolicy::Ignore)
         .session_id(SessionIdPolicy::UseFirst);
     let sort = |e: retina::Error| sorted(&e, asked_with);
