@@ -67,6 +67,25 @@ pub(super) enum UserCommand {
         /// The user's name
         name: String,
     },
+    /// Read a password from stdin and add the user to the configuration file, or give it another password
+    Add {
+        #[command(flatten)]
+        places: Places,
+        /// The user's name
+        name: String,
+    },
+    /// Print the names of the users
+    List {
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Take a user out of the configuration file
+    Remove {
+        #[command(flatten)]
+        places: Places,
+        /// The user's name
+        name: String,
+    },
 }
 
 /// Of `run`.
@@ -145,7 +164,11 @@ impl RunArgs {
 
     /// The first thing here that means nothing before this command.
     pub(super) fn meaningless_before(&self, command: &Command) -> Option<&'static str> {
-        let reads_places = matches!(command, Command::Run(_) | Command::Check(_) | Command::Stats(_));
+        let reads_places = match command {
+            Command::Run(_) | Command::Check(_) | Command::Stats(_) => true,
+            Command::User(user) => !matches!(user, UserCommand::Hash { .. }),
+            _ => false,
+        };
         if self.lan {
             Some("--lan")
         } else if self.log.is_some() {

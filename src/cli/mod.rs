@@ -113,7 +113,7 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
         Command::Check(places) => check::check(&places.or(&before.places)),
         Command::Devices(output) => devices::devices(output.json),
         Command::Formats(output) => formats::formats(output.json),
-        Command::User(args::UserCommand::Hash { name }) => user::hash(&name),
+        Command::User(command) => user::user(command, &before.places),
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -97,6 +97,18 @@ pub fn of(config: &Config, data_dir: &Path) -> Result<Option<Credentials>, Crede
     }))
 }
 
+/// The users that a data directory has; none are made.
+///
+/// # Errors
+/// When the file is unreadable or damaged.
+pub fn kept(data_dir: &Path) -> Result<Vec<User>, CredentialsError> {
+    match fs::read_to_string(data_dir.join(FILE)) {
+        Ok(text) => read(&text),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(CredentialsError::Read(e.kind())),
+    }
+}
+
 /// The credentials of a data directory; new ones, not yet kept, when it has none.
 ///
 /// # Errors

@@ -77,11 +77,14 @@ fn home(env: &impl Fn(&str) -> Option<OsString>, below: &str) -> Option<PathBuf>
     absolute(env, "HOME").map(|home| home.join(below))
 }
 
+/// Where the configuration file of this user is or would be, if there is a home for it.
+pub fn usual_config_file() -> Option<PathBuf> {
+    Platform::THIS.config_file(|name| env::var_os(name))
+}
+
 /// The configuration file of this user, if there is one.
 pub fn config_file() -> Option<PathBuf> {
-    Platform::THIS
-        .config_file(|name| env::var_os(name))
-        .filter(|file| file.exists())
+    usual_config_file().filter(|file| file.exists())
 }
 
 /// The data directory: the configured one, else the platform's. Does not make it.
