@@ -3,11 +3,14 @@
 //! A label can only be one of the enums below: there is no way to pass a string, so nothing about a viewer
 //! can become one.
 
+use std::fmt;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::EncodeLabelValue;
+use prometheus_client::encoding::LabelValueEncoder;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -37,7 +40,7 @@ pub enum Reason {
     StoreFailed,
     /// Bytes that were not the protocol they came by.
     BadInput,
-    /// A limit on connections, sessions or sizes.
+    /// A limit on connections, sessions or sizes; which one is in [`Metrics::limits`].
     Limit,
     /// No or wrong credentials.
     Unauthorized,
@@ -47,6 +50,60 @@ pub enum Reason {
     Device,
     /// A log line that named an address was stopped.
     Redacted,
+}
+
+/// A limit, by its key in `[limits]` of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    RtspConnections,
+    RtspConnectionsPerHost,
+    HttpConnections,
+    /// Not in the configuration: the system has no more descriptors for us.
+    Descriptors,
+    Sessions,
+    SessionsPerConnection,
+    KeptSessions,
+    KeptSessionsPerHost,
+    Tunnels,
+    RequestSize,
+    RequestHeaders,
+    AnnounceSize,
+    Tracks,
+    PublishedPaths,
+}
+
+impl Limit {
+    /// Its key.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RtspConnections => "rtsp_connections",
+            Self::RtspConnectionsPerHost => "rtsp_connections_per_host",
+            Self::HttpConnections => "http_connections",
+            Self::Descriptors => "descriptors",
+            Self::Sessions => "sessions",
+            Self::SessionsPerConnection => "sessions_per_connection",
+            Self::KeptSessions => "kept_sessions",
+            Self::KeptSessionsPerHost => "kept_sessions_per_host",
+            Self::Tunnels => "tunnels",
+            Self::RequestSize => "request_size",
+            Self::RequestHeaders => "request_headers",
+            Self::AnnounceSize => "announce_size",
+            Self::Tracks => "tracks",
+            Self::PublishedPaths => "published_paths",
+        }
+    }
+}
+
+impl EncodeLabelValue for Limit {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(self.as_str())
+    }
+}
+
+/// Labels of [`Metrics::limits`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByLimit {
+    pub limit: Limit,
 }
 
 /// Labels of [`Metrics::readers`], [`Metrics::bytes_out`] and [`Metrics::units_out`].
@@ -80,6 +137,8 @@ pub struct Metrics {
     pub bytes_out: Family<ByOutput, Counter>,
     /// What was thrown or turned away, and why.
     pub lost: Family<ByReason, Counter>,
+    /// What was turned away at a limit, and at which.
+    pub limits: Family<ByLimit, Counter>,
     /// TCP connections open now, of all servers.
     pub connections: Gauge,
     /// Paths that have a stream now.
@@ -105,6 +164,7 @@ impl Metrics {
             units_out: Family::default(),
             bytes_out: Family::default(),
             lost: Family::default(),
+            limits: Family::default(),
             connections: Gauge::default(),
             paths_ready: Gauge::default(),
             source_starts: Counter::default(),
@@ -140,6 +200,11 @@ impl Metrics {
         );
         r.register("bytes_out", "Bytes delivered to readers", m.bytes_out.clone());
         r.register("lost", "Things thrown or turned away, by reason", m.lost.clone());
+        r.register(
+            "limit_reached",
+            "Things turned away at a limit, by its key in the configuration",
+            m.limits.clone(),
+        );
         r.register("connections", "TCP connections open now", m.connections.clone());
         r.register(
             "paths_ready",
@@ -167,6 +232,11 @@ impl Metrics {
     pub fn lose(&self, reason: Reason, n: u64) {
         self.lost.get_or_create(&ByReason { reason }).inc_by(n);
     }
+    /// Counts something turned away at a limit.
+    pub fn limit(&self, limit: Limit) {
+        self.lose(Reason::Limit, 1);
+        self.limits.get_or_create(&ByLimit { limit }).inc();
+    }
     /// The text of `/metrics` (OpenMetrics).
     pub fn encode(&self) -> String {
         let mut text = String::new();
@@ -188,7 +258,13 @@ mod tests {
                 output: Output::RtspUdp,
             })
             .inc();
+        m.limit(Limit::AnnounceSize);
         let text = m.encode();
+        assert!(
+            text.contains("louver_limit_reached_total{limit=\"announce_size\"} 1"),
+            "{text}"
+        );
+        assert!(text.contains("louver_lost_total{reason=\"Limit\"} 1"), "{text}");
         assert!(
             text.contains("louver_lost_total{reason=\"ReaderLagged\"} 3"),
             "{text}"

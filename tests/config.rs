@@ -4,13 +4,16 @@
 //! them, and git shows what moved.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::process::Output;
+use std::process::Stdio;
 
 use louver::config;
 use louver::config::Config;
+use louver::config::credentials::User;
 
 const SAMPLE: &str = include_str!("../config/louver.toml");
 
@@ -29,7 +32,7 @@ fn the_examples_in_the_sample_are_right_too() {
         })
         .collect();
     let config = config::parse("louver.toml", &uncommented).unwrap();
-    assert_eq!(config.paths.len(), 3);
+    assert_eq!(config.paths.len(), 4);
     assert_eq!(config.auth.users.len(), 1);
     assert!(config.data_dir.is_some());
 }
@@ -81,14 +84,14 @@ fn section(header: &str) -> &'static str {
 }
 
 /// Name of the golden file, and a file with mistakes.
-const MISTAKES: [(&str, &str); 29] = [
+const MISTAKES: [(&str, &str); 30] = [
     ("not_toml", "[rtsp\nlisten = 1\n"),
     ("unknown_table", "[rtps]\nlisten = \"127.0.0.1:1\"\n"),
     (
         "unknown_key",
         "[rtsp]\nlisten = \"127.0.0.1:1\"\nsession_timeuot = \"60s\"\n",
     ),
-    ("wrong_type", "[hub]\nmax_paths = \"many\"\n"),
+    ("wrong_type", "[limits]\nsessions = \"many\"\n"),
     ("wrong_type_bool", "[publish]\nallow = 1\n"),
     ("wrong_type_table", "rtsp = 8554\n"),
     ("wrong_type_list", "[http]\nlisten = 8080\n"),
@@ -117,7 +120,10 @@ const MISTAKES: [(&str, &str); 29] = [
         "[rtsp]\nsession_timeout = \"60\"\nwrite_timeout = \"2h\"\n[hub]\nring_time = \"200ms\"\n",
     ),
     ("sizes", "[hub]\nring_size = \"16M\"\n"),
-    ("size_range", "[hub]\nring_size = \"2GiB\"\nmax_paths = -1\n"),
+    (
+        "size_range",
+        "[hub]\nring_size = \"2GiB\"\n[limits]\nsessions = 0\nannounce_size = \"1MiB\"\ntracks = 17\n",
+    ),
     (
         "path_name",
         "[paths.\"front door\"]\nsource = \"webcam:\"\n[paths.\"a//b\"]\nsource = \"webcam:\"\n",
@@ -160,6 +166,7 @@ const MISTAKES: [(&str, &str); 29] = [
         "[publish]\nkeep_readers = \"2h\"\n[paths.a]\nsource = \"redirect:rtsp://anna:hunter2@cam/1\"\n",
     ),
     ("time_zone", "[privacy]\ntime_zone = \"Europe/Atlantis\"\nk = 0\n"),
+    ("log_filter", "[log]\nfilter = \"louver=loud\"\n"),
     ("data_dir", "[data]\ndir = \"\"\n"),
 ];
 
@@ -309,6 +316,51 @@ fn a_start_that_fails_leaves_no_password_that_nobody_saw() {
     );
     assert!(dir.path().join("data").is_dir());
     assert!(!dir.path().join("data/credentials.toml").exists());
+}
+
+/// As an operator does it: with a file of their own, its comments and its order.
+#[test]
+fn users_are_added_listed_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("louver.toml");
+    let before = "# Mine.\n[http]\nlisten = [] # none\n\n[privacy]\nk = 6\n";
+    fs::write(&file, before).unwrap();
+    let user = |words: &[&str], stdin: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_louver"));
+        child.arg("user").args(words).args(["--config", path(&file)]);
+        child
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    for (name, password) in [("anna", "hunter2"), ("bob", "hunter3"), ("anna", "hunter4")] {
+        let out = user(&["add", name], &format!("{password}\n"));
+        assert_eq!(status(&out), 0, "{out:?}");
+        assert!(out.stdout.is_empty());
+    }
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with(before) && !text.contains("hunter"), "{text}");
+    let users = config::load(&file).unwrap().auth.users;
+    let anna = User::new("anna", "Louver", "hunter4");
+    assert!(users.contains(&anna), "the newer password counts");
+    let listed = user(&["list"], "").stdout;
+    assert_eq!(String::from_utf8(listed).unwrap(), "bob\nanna\n");
+    assert_eq!(status(&user(&["remove", "bob"], "")), 0);
+    assert_eq!(status(&user(&["remove", "anna"], "")), 0);
+    assert_eq!(fs::read_to_string(&file).unwrap().trim(), before.trim());
+    assert_eq!(status(&user(&["remove", "anna"], "")), 2);
+    assert_eq!(status(&user(&["add", "a:b"], "x\n")), 2);
+    assert_eq!(status(&user(&["add", "anna"], "\n")), 2);
+    // A user who is named in a rule stays, and the rule's line is told.
+    fs::write(&file, "[paths.a]\nsource = \"publish:\"\nread = [\"eve\"]\n").unwrap();
+    let out = user(&["add", "anna"], "x\n");
+    assert!(
+        String::from_utf8_lossy(&out.stderr).contains("louver.toml:3: "),
+        "{out:?}"
+    );
 }
 
 #[test]

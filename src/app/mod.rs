@@ -4,6 +4,7 @@
 //! surprise later, and so that the addresses are known when they are told.
 
 mod listen;
+mod reload;
 mod signals;
 mod sources;
 
@@ -18,8 +19,8 @@ use jiff::tz::TimeZone;
 use crate::analytics;
 use crate::analytics::Recorder;
 use crate::analytics::Store;
-use crate::base::clock::SharedClock;
 use crate::base::clock::SystemClock;
+use crate::base::live::Live;
 use crate::base::tasks::Tasks;
 use crate::base::tls;
 use crate::base::tls::Identity;
@@ -36,15 +37,18 @@ use crate::config::credentials::REALM;
 use crate::egress::rtsp;
 use crate::hub;
 use crate::hub::Hub;
-use crate::hub::ring::Limits;
+use crate::hub::ring;
+use crate::logs;
 use crate::privacy;
 use crate::privacy::Door;
+use crate::proto;
 use crate::proto::rtsp::auth::Rule;
 use crate::proto::rtsp::auth::Users;
 use crate::telemetry::Metrics;
 use crate::web;
 
 use listen::Bound;
+use reload::Running;
 use signals::Signal;
 use signals::Signals;
 use sources::Sources;
@@ -62,6 +66,8 @@ pub struct Start {
     /// `None`: no listener asks for credentials.
     pub credentials: Option<Credentials>,
     pub metrics: Arc<Metrics>,
+    /// Changes what is logged.
+    pub log: logs::Control,
     /// Reads the configuration again (SIGHUP); the error is for the log.
     pub reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
 }
@@ -110,13 +116,17 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         .as_ref()
         .map(|c| Arc::new(Users::new(REALM, c.users.clone()).with_rules(rules(&start.config))));
 
-    let identity = identity(&start)?;
-    let listeners = listen::bind(&start.config, users.as_ref(), identity.as_ref()).await?;
+    let identity = identity(&start)?.map(Arc::new);
+    let listeners = listen::bind(&start.config, users.as_ref(), identity.as_deref()).await?;
     let bound = listeners.bound();
     bound.announce();
 
     let groups = Groups::default();
-    let hub = hub(&start.config, &clock, &start.metrics);
+    let hub = Hub::new(
+        hub_options(&start.config),
+        clock.clone(),
+        Arc::clone(&start.metrics),
+    );
     let mut sources = Sources::new(&groups.sources, &hub, &clock, &start.metrics);
     let fallback = sources.apply(&start.config);
 
@@ -148,38 +158,40 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         recorder: recorder.clone(),
         metrics: Arc::clone(&start.metrics),
         clock: clock.clone(),
-        options: rtsp_options(&start.config),
+        options: Live::new(rtsp_options(&start.config)),
     };
     let web = web::Context {
-        hub,
+        hub: Arc::clone(&hub),
         door,
         recorder,
         store,
         metrics: Arc::clone(&start.metrics),
         clock,
         users: None,
-        options: web_options(&start.config, &bound),
+        options: Live::new(web_options(&start.config, &bound)),
     };
     if let Some(credentials) = &start.credentials {
         credentials.keep(&start.data_dir)?;
     }
+    let live = (rtsp.options.clone(), web.options.clone());
     listeners.serve(&groups.serving, rtsp, web);
-    let fingerprint = identity.as_ref().map(Identity::fingerprint);
+    let fingerprint = identity.as_ref().map(|i| i.fingerprint());
     welcome(&start, &bound, fallback, fingerprint.as_deref());
 
+    let mut running = Running {
+        start,
+        bound,
+        sources,
+        hub,
+        users,
+        identity,
+        rtsp: live.0,
+        web: live.1,
+    };
     loop {
         match signals.next().await {
             Signal::End => break,
-            Signal::Reload => match (start.reload)() {
-                Ok(config) => {
-                    sources.apply(&config);
-                    reload(identity.as_ref());
-                    tracing::info!(
-                        "The configuration was read again: paths follow it, the rest at the next start."
-                    );
-                }
-                Err(error) => tracing::error!(error, "The configuration was not taken over."),
-            },
+            Signal::Reload => running.reload(),
         }
     }
     drain(groups, signals).await
@@ -244,26 +256,16 @@ fn identity(start: &Start) -> Result<Option<Identity>, TlsError> {
     Ok(Some(identity))
 }
 
-/// The certificate may have been renewed.
-fn reload(identity: Option<&Identity>) {
-    match identity.map(Identity::reload) {
-        None => {}
-        Some(Ok(())) => tracing::info!("The certificate was read again."),
-        Some(Err(error)) => tracing::error!(%error, "The certificate stays as it was."),
-    }
-}
-
-fn hub(config: &Config, clock: &SharedClock, metrics: &Arc<Metrics>) -> Arc<Hub> {
-    let options = hub::Options {
-        ring: Limits {
+fn hub_options(config: &Config) -> hub::Options {
+    hub::Options {
+        ring: ring::Limits {
             bytes: config.hub.ring_bytes,
             age: config.hub.ring_time,
         },
-        max_paths: config.hub.max_paths,
+        max_paths: config.limits.published_paths,
         k: config.privacy.k,
         ..hub::Options::default()
-    };
-    Hub::new(options, clock.clone(), Arc::clone(metrics))
+    }
 }
 
 /// Keys go at midnight also when nobody comes.
@@ -298,10 +300,8 @@ fn rtsp_options(config: &Config) -> rtsp::Options {
         // The peer is told 5 s less than what is in force: some players are late by a little.
         idle: config.rtsp.session_timeout + Duration::from_secs(5),
         stuck: config.rtsp.write_timeout,
-        max_connections: config.rtsp.max_connections,
         publish: config.publish.allow,
         takeover: config.publish.takeover,
-        max_per_host: config.rtsp.max_connections_per_host,
         multicast: config.rtsp.multicast.map(|m| rtsp::Multicast {
             first: m.first,
             groups: m.groups,
@@ -309,13 +309,35 @@ fn rtsp_options(config: &Config) -> rtsp::Options {
             ttl: m.ttl,
         }),
         keep_readers: config.publish.keep_readers,
+        limits: rtsp_limits(&config.limits),
         ..rtsp::Options::default()
+    }
+}
+
+fn rtsp_limits(limits: &config::Limits) -> rtsp::Limits {
+    let of_connection = proto::rtsp::Limits {
+        head: limits.request_size,
+        headers: limits.request_headers,
+        body: limits.announce_size,
+        tracks: limits.tracks,
+        sessions: limits.sessions_per_connection,
+    };
+    rtsp::Limits {
+        connections: limits.rtsp_connections,
+        connections_per_host: limits.rtsp_connections_per_host,
+        sessions: limits.sessions,
+        kept: limits.kept_sessions,
+        kept_per_host: limits.kept_sessions_per_host,
+        tunnels: limits.tunnels,
+        of_connection: Arc::new(of_connection),
     }
 }
 
 fn web_options(config: &Config, bound: &Bound) -> web::Options {
     web::Options {
-        max_connections: config.http.max_connections,
+        max_connections: config.limits.http_connections,
+        max_head: config.limits.request_size,
+        max_headers: config.limits.request_headers,
         rtsp_port: bound.rtsp.first().map(|a| a.port()),
         ..web::Options::default()
     }

@@ -23,6 +23,8 @@ pub(super) struct Sources {
     clock: SharedClock,
     metrics: Arc<Metrics>,
     running: BTreeMap<String, Running>,
+    /// What stands in where nothing is configured.
+    fallback: Option<&'static str>,
 }
 
 struct Running {
@@ -38,12 +40,13 @@ impl Sources {
             clock: clock.clone(),
             metrics: Arc::clone(metrics),
             running: BTreeMap::new(),
+            fallback: None,
         }
     }
     /// Starts what is new, stops what is gone, restarts what changed; the rest goes on untouched.
     /// True if no webcam was found and the test picture stands in.
     pub(super) fn apply(&mut self, config: &Config) -> bool {
-        let (paths, fallback) = wanted(config);
+        let (paths, fallback) = self.wanted(config);
         self.running.retain(|name, running| {
             let stays = paths
                 .iter()
@@ -60,6 +63,23 @@ impl Sources {
             }
         }
         fallback
+    }
+    /// The configured paths, or the first webcam, or the test picture.
+    fn wanted(&mut self, config: &Config) -> (Vec<PathEntry>, bool) {
+        if !config.paths.is_empty() {
+            self.fallback = None;
+            return (config.paths.clone(), false);
+        }
+        // Chosen once: a camera that was plugged in since shall not cut those who watch.
+        let source = *self.fallback.get_or_insert_with(|| match ingest::first_webcam() {
+            Some(_) => "webcam:",
+            None => "pattern:",
+        });
+        let entry = PathEntry {
+            name: DEFAULT_PATH.to_owned(),
+            source: source.to_owned(),
+        };
+        (vec![entry], source != "webcam:")
     }
     fn start(&mut self, path: &PathEntry) {
         // Names and sources were checked with the configuration; a difference would be a fault of ours.
@@ -79,20 +99,4 @@ impl Sources {
             },
         );
     }
-}
-
-/// The configured paths, or the first webcam, or the test picture.
-fn wanted(config: &Config) -> (Vec<PathEntry>, bool) {
-    if !config.paths.is_empty() {
-        return (config.paths.clone(), false);
-    }
-    let webcam = ingest::first_webcam().is_some();
-    let source = if webcam { "webcam:" } else { "pattern:" };
-    (
-        vec![PathEntry {
-            name: DEFAULT_PATH.to_owned(),
-            source: source.to_owned(),
-        }],
-        !webcam,
-    )
 }

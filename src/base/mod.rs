@@ -3,7 +3,9 @@
 //! Nothing here knows of video.
 
 pub mod clock;
+pub mod live;
 pub mod peer;
+pub mod seats;
 pub mod tasks;
 pub mod time;
 pub mod tls;

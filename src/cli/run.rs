@@ -21,7 +21,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     process::prepare();
     let config = configured(args)?;
     let metrics = Metrics::new();
-    logs::init(args.log.as_deref(), Arc::clone(&metrics)).map_err(Failure::usage)?;
+    let log = logs::init(args.log.as_deref(), config.log.as_deref(), Arc::clone(&metrics));
+    let log = log.map_err(Failure::usage)?;
     logs::install_panic_hook();
     let data_dir = places::data_dir(&config).map_err(Failure::usage)?;
     places::make_data_dir(&data_dir).map_err(Failure::running)?;
@@ -31,6 +32,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         config,
         data_dir,
         metrics,
+        log,
         reload: Box::new(move || reload(&again)),
     };
     memory::share_one_heap();

@@ -58,8 +58,10 @@ pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, Con
         publish: c.publish(&shapes.publish),
         paths: c.paths(&shapes.paths),
         auth: c.auth(shapes),
+        limits: c.limits(&shapes.limits),
         privacy: c.privacy(&shapes.privacy),
         data_dir: c.directory(&shapes.data.dir),
+        log: c.log_filter(&shapes.log.filter),
     };
     c.port_clashes(&[
         (&shapes.rtsp.listen, Rtsp::default().listen),
@@ -86,18 +88,6 @@ impl Checker<'_> {
                 d.session_timeout,
             ),
             write_timeout: self.duration("write_timeout", &f.write_timeout, 1..=300, d.write_timeout),
-            max_connections: self.number(
-                "max_connections",
-                &f.max_connections,
-                1..=1_000_000,
-                d.max_connections,
-            ),
-            max_connections_per_host: self.number(
-                "max_connections_per_host",
-                &f.max_connections_per_host,
-                0..=1_000_000,
-                d.max_connections_per_host,
-            ),
             multicast: self.multicast(f),
         }
     }
@@ -161,12 +151,6 @@ impl Checker<'_> {
         let d = Http::default();
         Http {
             listen: self.addresses(&f.listen, 8080, d.listen),
-            max_connections: self.number(
-                "max_connections",
-                &f.max_connections,
-                1..=1_000_000,
-                d.max_connections,
-            ),
         }
     }
 
@@ -175,7 +159,6 @@ impl Checker<'_> {
         Hub {
             ring_bytes: self.size("ring_size", &f.ring_size, 1 << 20..=1 << 30, d.ring_bytes),
             ring_time: self.duration("ring_time", &f.ring_time, 1..=120, d.ring_time),
-            max_paths: self.number("max_paths", &f.max_paths, 0..=1_000_000, d.max_paths),
         }
     }
 
@@ -256,6 +239,8 @@ impl Checker<'_> {
     fn with_options(&mut self, source: &Spanned<String>, path: &PathFile) -> String {
         let on_demand = path.on_demand.as_ref();
         let on_demand = on_demand.map(|o| ("on_demand", o.get_ref().to_string(), o.span()));
+        let insecure = path.insecure.as_ref();
+        let insecure = insecure.map(|o| ("insecure", o.get_ref().to_string(), o.span()));
         let texts = [
             ("transport", &path.transport),
             ("user", &path.user),
@@ -263,13 +248,14 @@ impl Checker<'_> {
             ("silence", &path.silence),
             ("retry_first", &path.retry_first),
             ("retry_max", &path.retry_max),
+            ("fingerprint", &path.fingerprint),
         ];
         let texts = texts.iter().filter_map(|(key, text)| {
             let text = text.as_ref()?;
             Some((*key, text.get_ref().clone(), text.span()))
         });
         let mut whole = source.get_ref().clone();
-        for (key, value, span) in on_demand.into_iter().chain(texts) {
+        for (key, value, span) in on_demand.into_iter().chain(insecure).chain(texts) {
             if !whole.contains("://") && !whole.starts_with("file:") {
                 self.wrong(
                     &span,

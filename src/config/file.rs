@@ -34,8 +34,10 @@ pub(super) struct File {
     pub(super) publish: PublishFile,
     pub(super) paths: BTreeMap<Spanned<String>, PathFile>,
     pub(super) auth: AuthFile,
+    pub(super) limits: LimitsFile,
     pub(super) privacy: PrivacyFile,
     pub(super) data: DataFile,
+    pub(super) log: LogFile,
 }
 
 /// `[rtsp]`
@@ -46,8 +48,6 @@ pub(super) struct RtspFile {
     pub(super) udp_ports: Option<Spanned<Vec<i64>>>,
     pub(super) session_timeout: Text,
     pub(super) write_timeout: Text,
-    pub(super) max_connections: Number,
-    pub(super) max_connections_per_host: Number,
     pub(super) multicast: Text,
     pub(super) multicast_port: Number,
     pub(super) multicast_ttl: Number,
@@ -73,7 +73,6 @@ pub(super) struct TlsFile {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct HttpFile {
     pub(super) listen: Option<Spanned<OneOrMore>>,
-    pub(super) max_connections: Number,
 }
 
 /// `[hub]`
@@ -82,7 +81,6 @@ pub(super) struct HttpFile {
 pub(super) struct HubFile {
     pub(super) ring_size: Text,
     pub(super) ring_time: Text,
-    pub(super) max_paths: Number,
 }
 
 /// `[publish]`
@@ -108,6 +106,8 @@ pub(super) struct PathFile {
     pub(super) retry_first: Text,
     pub(super) retry_max: Text,
     pub(super) backchannel: Option<Spanned<bool>>,
+    pub(super) fingerprint: Text,
+    pub(super) insecure: Option<Spanned<bool>>,
     pub(super) read: Names,
     pub(super) publish: Names,
 }
@@ -142,6 +142,32 @@ pub(super) struct PrivacyFile {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct DataFile {
     pub(super) dir: Text,
+}
+
+/// `[limits]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct LimitsFile {
+    pub(super) rtsp_connections: Number,
+    pub(super) rtsp_connections_per_host: Number,
+    pub(super) http_connections: Number,
+    pub(super) sessions: Number,
+    pub(super) sessions_per_connection: Number,
+    pub(super) kept_sessions: Number,
+    pub(super) kept_sessions_per_host: Number,
+    pub(super) tunnels: Number,
+    pub(super) request_size: Text,
+    pub(super) request_headers: Number,
+    pub(super) announce_size: Text,
+    pub(super) tracks: Number,
+    pub(super) published_paths: Number,
+}
+
+/// `[log]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct LogFile {
+    pub(super) filter: Text,
 }
 
 /// `"a"` or `["a", "b"]`.

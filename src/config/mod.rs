@@ -7,6 +7,7 @@ mod check;
 pub mod credentials;
 mod error;
 mod file;
+mod limits;
 pub mod places;
 pub mod units;
 mod values;
@@ -27,6 +28,7 @@ use crate::ingest::Source;
 pub use error::ConfigError;
 pub use error::ConfigErrors;
 pub use error::mask;
+pub use limits::Limits;
 
 /// What the program runs on. A value of this type has been checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,9 +42,12 @@ pub struct Config {
     /// Configured paths in the order of their names; no two names are alike, not even by case.
     pub paths: Vec<PathEntry>,
     pub auth: Auth,
+    pub limits: Limits,
     pub privacy: Privacy,
     /// Where data is kept; `None` means the platform's place (see [`places::data_dir`]).
     pub data_dir: Option<PathBuf>,
+    /// What is logged, where neither the command line nor `RUST_LOG` says it; `None` means `info`.
+    pub log: Option<String>,
 }
 
 /// The RTSP server.
@@ -57,10 +62,6 @@ pub struct Rtsp {
     pub session_timeout: Duration,
     /// A reader that takes nothing for so long is closed.
     pub write_timeout: Duration,
-    /// Open TCP connections at most.
-    pub max_connections: usize,
-    /// Open TCP connections at most from one host (an IPv4 address, or an IPv6 network of 64 bits); 0: no limit.
-    pub max_connections_per_host: usize,
     /// Groups that streams are sent to when readers ask for it; `None` is off.
     pub multicast: Option<Multicast>,
 }
@@ -85,8 +86,6 @@ impl Default for Rtsp {
             udp_ports: Some((8000, 8001)),
             session_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(10),
-            max_connections: 10_000,
-            max_connections_per_host: 0,
             multicast: None,
         }
     }
@@ -118,28 +117,23 @@ pub struct TlsFiles {
 pub struct Http {
     /// Where it listens; port 0 means that the system chooses. Empty means off.
     pub listen: Vec<SocketAddr>,
-    /// Open TCP connections at most.
-    pub max_connections: usize,
 }
 
 impl Default for Http {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
-            max_connections: 10_000,
         }
     }
 }
 
-/// The middle: what each stream keeps for its readers, and how many paths there may be.
+/// The middle: what each stream keeps for its readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hub {
     /// Bytes of a stream that are kept for readers that lag.
     pub ring_bytes: usize,
     /// Age of what is kept for readers that lag.
     pub ring_time: Duration,
-    /// Paths that publishers may open beside the configured ones.
-    pub max_paths: usize,
 }
 
 impl Default for Hub {
@@ -147,7 +141,6 @@ impl Default for Hub {
         Self {
             ring_bytes: 16 << 20,
             ring_time: Duration::from_secs(10),
-            max_paths: 1_000,
         }
     }
 }
@@ -262,6 +255,25 @@ impl Config {
         dedup(&mut self.http.listen);
     }
 
+    /// The keys that cannot change while the program runs, and whose values another configuration changes.
+    pub fn fixed_keys_that_differ(&self, other: &Self) -> Vec<&'static str> {
+        let (a, b) = (self, other);
+        let differs = [
+            ("[rtsp] listen", a.rtsp.listen != b.rtsp.listen),
+            ("[rtsp] udp_ports", a.rtsp.udp_ports != b.rtsp.udp_ports),
+            ("[rtsp] multicast", a.rtsp.multicast != b.rtsp.multicast),
+            ("[rtsps] listen", a.rtsps.listen != b.rtsps.listen),
+            ("[tls] certificate, key", a.tls != b.tls),
+            ("[http] listen", a.http.listen != b.http.listen),
+            ("[auth] required", a.auth.required != b.auth.required),
+            ("[privacy] time_zone", a.privacy.time_zone != b.privacy.time_zone),
+            ("[privacy] k", a.privacy.k != b.privacy.k),
+            ("[data] dir", a.data_dir != b.data_dir),
+        ];
+        let changed = differs.into_iter().filter(|(_, differs)| *differs);
+        changed.map(|(key, _)| key).collect()
+    }
+
     /// Whether some listener asks for credentials.
     pub fn needs_credentials(&self) -> bool {
         let listeners = [&self.rtsp.listen, &self.rtsps.listen, &self.http.listen];
@@ -361,6 +373,19 @@ mod tests {
         assert_eq!(config.http.listen, ["192.0.2.1:80".parse().unwrap()]);
         assert!(config.needs_credentials());
         assert!(!Config::default().needs_credentials());
+    }
+
+    #[test]
+    fn keys_that_need_another_start_are_named_and_no_others() {
+        let keys = |text: &str| Config::default().fixed_keys_that_differ(&parse("f", text).unwrap());
+        assert!(
+            keys("[paths.a]\nsource = \"publish:\"\n[limits]\ntracks = 2\n[publish]\nallow = false")
+                .is_empty()
+        );
+        assert_eq!(
+            keys("[http]\nlisten = []\n[data]\ndir = \"d\"\n[privacy]\nk = 6"),
+            ["[http] listen", "[privacy] k", "[data] dir"]
+        );
     }
 
     #[test]

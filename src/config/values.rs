@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use toml::Spanned;
+use tracing_subscriber::EnvFilter;
 
 use crate::config::error::ConfigError;
 use crate::config::file::Number;
@@ -173,6 +174,18 @@ impl Checker<'_> {
             );
         }
         raw.get_ref().clone()
+    }
+
+    pub(super) fn log_filter(&mut self, raw: &Text) -> Option<String> {
+        let raw = raw.as_ref()?;
+        if EnvFilter::builder().parse(raw.get_ref()).is_err() {
+            self.wrong(
+                &raw.span(),
+                "filter is not understood, expected a level (error, warn, info, debug, trace), or pairs as in \
+                 \"louver=debug,louver::egress=trace\"",
+            );
+        }
+        Some(raw.get_ref().clone())
     }
 
     pub(super) fn directory(&mut self, raw: &Text) -> Option<PathBuf> {

@@ -53,6 +53,8 @@ use ring::Limits;
 use stream::TrackClock;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
+/// What feeds a path that is not configured.
+const PUBLISHER: &str = "publisher";
 
 /// Settings of the hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +85,7 @@ impl Default for Options {
 pub enum PublishError {
     #[error("the path has a publisher already; end it first, or publish to another path")]
     AlreadyPublished,
-    #[error("there are as many published paths as allowed; raise [hub] max_paths")]
+    #[error("there are as many published paths as allowed; raise [limits] published_paths")]
     TooManyPaths,
     #[error("the stream has no track; announce at least one")]
     NoTracks,
@@ -93,7 +95,7 @@ pub enum PublishError {
 
 /// All paths by name.
 pub struct Hub {
-    options: Options,
+    options: RwLock<Options>,
     clock: SharedClock,
     metrics: Arc<Metrics>,
     paths: RwLock<BTreeMap<PathName, Arc<Path>>>,
@@ -104,7 +106,7 @@ impl Hub {
     /// A hub without paths.
     pub fn new(options: Options, clock: SharedClock, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            options,
+            options: RwLock::new(options),
             clock,
             metrics,
             paths: RwLock::default(),
@@ -113,18 +115,28 @@ impl Hub {
     }
     /// Makes a path that stays, with or without publisher. `source` is its label, without credentials.
     pub fn configure(self: &Arc<Self>, name: &PathName, source: &str) -> Arc<Path> {
+        let mut paths = self.paths.write().expect(NOT_POISONED);
+        if let Some(path) = paths.get(name) {
+            if path.change_role(Origin::Configured, source) {
+                return Arc::clone(path); // somebody publishes to it already
+            }
+            path.set_removed();
+        }
         let path = Path::new(self, name.clone(), source.to_owned(), Origin::Configured);
-        self.paths
-            .write()
-            .expect(NOT_POISONED)
-            .insert(name.clone(), Arc::clone(&path));
+        paths.insert(name.clone(), Arc::clone(&path));
         path
     }
-    /// Takes a configured path away: its name is free again. Its publisher and readers end with its source.
+    /// Takes a configured path away: its name is free again, its readers end with its source. Where somebody
+    /// publishes it stays for as long as that goes on, as if it had not been configured.
     pub fn remove(&self, name: &str) {
-        if let Ok(name) = PathName::parse(name) {
-            self.paths.write().expect(NOT_POISONED).remove(&name);
+        let Ok(name) = PathName::parse(name) else { return };
+        let mut paths = self.paths.write().expect(NOT_POISONED);
+        let Some(path) = paths.get(&name) else { return };
+        if path.change_role(Origin::Published, PUBLISHER) && !path.is_idle() {
+            return;
         }
+        path.set_removed();
+        paths.remove(&name);
     }
     /// The path of this name. Where that has no stream, the only one with a stream whose name differs in case
     /// alone: stock VLC lowercases its URLs.
@@ -225,8 +237,12 @@ impl Hub {
             .collect()
     }
     /// Settings in force.
-    pub fn options(&self) -> &Options {
-        &self.options
+    pub fn options(&self) -> Options {
+        self.options.read().expect(NOT_POISONED).clone()
+    }
+    /// Changes the settings. What streams keep stays as it was for those that flow.
+    pub fn set_options(&self, options: Options) {
+        *self.options.write().expect(NOT_POISONED) = options;
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
@@ -245,14 +261,15 @@ impl Hub {
                 TrackClock::new(ssrc, track.rate, first_sequence)
             })
             .collect();
+        let options = self.options();
         let id = self.streams.fetch_add(1, Ordering::Relaxed);
         Ok(Stream::new(
             id,
             description,
-            self.options.ring,
+            options.ring,
             clocks,
             cname,
-            Reports::new(self.options.k, self.clock.now()),
+            Reports::new(options.k, self.clock.now()),
             seal,
         ))
     }
@@ -264,10 +281,11 @@ impl Hub {
         if let Some(path) = paths.get(name) {
             return Ok(Arc::clone(path));
         }
-        if paths.len() >= self.options.max_paths {
+        let published = paths.values().filter(|path| path.is_published()).count();
+        if published >= self.options().max_paths {
             return Err(PublishError::TooManyPaths);
         }
-        let path = Path::new(self, name.clone(), "publisher".to_owned(), Origin::Published);
+        let path = Path::new(self, name.clone(), PUBLISHER.to_owned(), Origin::Published);
         paths.insert(name.clone(), Arc::clone(&path));
         Ok(path)
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::RwLock;
+use std::sync::RwLockReadGuard;
 use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
@@ -19,6 +21,10 @@ use crate::hub::picture::Pictures;
 use crate::hub::quality::Quality;
 use crate::hub::stream::Stream;
 use crate::media::Track;
+
+const NOT_POISONED: &str = "no panic happens while the lock is held";
+/// The source of a configured path that waits for a publisher.
+const PUBLISH: &str = "publish:";
 
 /// How a path is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,8 +83,9 @@ pub struct PathSnapshot {
 /// A named slot.
 pub struct Path {
     name: PathName,
-    source: String,
-    origin: Origin,
+    role: RwLock<Role>,
+    /// Its name is another path's, or nobody's: who publishes here shall end.
+    removed: AtomicBool,
     hub: Weak<Hub>,
     inner: Mutex<Inner>,
     stream: watch::Sender<Option<Arc<Stream>>>,
@@ -86,6 +93,12 @@ pub struct Path {
     pictures: Pictures,
     keyframe_wish: AtomicBool,
     bytes_in: AtomicU64,
+}
+
+/// What feeds it, and why it is there. A reload of the configuration may change both.
+struct Role {
+    source: String,
+    origin: Origin,
 }
 
 struct Inner {
@@ -105,8 +118,8 @@ impl Path {
         };
         Arc::new(Self {
             name,
-            source,
-            origin,
+            role: RwLock::new(Role { source, origin }),
+            removed: AtomicBool::new(false),
             hub: Arc::downgrade(hub),
             inner: Mutex::new(inner),
             stream: watch::Sender::new(None),
@@ -192,7 +205,7 @@ impl Path {
         PathSnapshot {
             name: self.name.clone(),
             state: inner.state,
-            source: self.source.clone(),
+            source: self.role().source.clone(),
             tracks,
             readers: demand.readers + self.pictures.viewers(),
             last_error: inner.last_error.clone(),
@@ -241,7 +254,7 @@ impl Path {
             .send_if_modified(|now| now.take_if(|s| s.id() == stream.id()).is_some());
         self.pictures.clear();
         self.pictures.set_made_by_source(false);
-        let configured = self.origin == Origin::Configured;
+        let configured = self.role().origin == Origin::Configured;
         let state = if configured {
             PathState::Waiting
         } else {
@@ -252,38 +265,59 @@ impl Path {
         self.leave_if_idle();
     }
     /// Where its readers are sent instead, if it only says so.
-    pub fn moved_to(&self) -> Option<&str> {
-        self.source.strip_prefix("redirect:")
+    pub fn moved_to(&self) -> Option<String> {
+        self.role().source.strip_prefix("redirect:").map(str::to_owned)
     }
     /// Whether it carries what readers of another path say.
     pub fn is_backchannel(&self) -> bool {
-        self.source == "backchannel:"
+        self.role().source == "backchannel:"
     }
     /// Whether a publisher may come: not where a source of our own feeds the path.
     pub fn takes_publishers(&self) -> bool {
-        self.origin == Origin::Published || self.source == "publish:"
+        let role = self.role();
+        role.origin == Origin::Published || role.source == PUBLISH
+    }
+    /// Whether the configuration took it away from those who publish to it.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+    /// Its publishers and readers stay when the configuration begins or ceases to name it. False if another
+    /// source comes or goes with that.
+    pub(super) fn change_role(&self, origin: Origin, source: &str) -> bool {
+        let stays = self.takes_publishers() && (source == PUBLISH || origin == Origin::Published);
+        if stays {
+            let source = source.to_owned();
+            *self.role.write().expect(NOT_POISONED) = Role { source, origin };
+        }
+        stays
+    }
+    /// Whether only a publisher made it.
+    pub(super) fn is_published(&self) -> bool {
+        self.role().origin == Origin::Published
+    }
+    pub(super) fn set_removed(&self) {
+        self.removed.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_derived(&self) -> bool {
-        self.origin == Origin::Derived
+        self.role().origin == Origin::Derived
     }
     /// A path that only a publisher made goes when nobody needs it.
     fn leave_if_idle(&self) {
-        if self.origin == Origin::Published
+        if self.is_published()
             && let Some(hub) = self.hub.upgrade()
         {
             hub.forget_idle(&self.name);
         }
     }
     pub(super) fn is_idle(&self) -> bool {
-        self.origin == Origin::Published
-            && self.stream.borrow().is_none()
-            && *self.demand.borrow() == Demand::default()
+        self.is_published() && self.stream.borrow().is_none() && *self.demand.borrow() == Demand::default()
     }
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner
-            .lock()
-            .expect("no panic happens while the lock is held")
+        self.inner.lock().expect(NOT_POISONED)
+    }
+    fn role(&self) -> RwLockReadGuard<'_, Role> {
+        self.role.read().expect(NOT_POISONED)
     }
 }
 

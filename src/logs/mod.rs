@@ -18,10 +18,13 @@ use tracing::Metadata;
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::Layer;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::Filter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::telemetry::Metrics;
@@ -44,19 +47,42 @@ pub enum LogsError {
     Twice,
 }
 
-/// Sends logs to stderr from here on. `filter`: `--log`, else `RUST_LOG`, else `info`.
+/// Changes the filter while the program runs.
+pub struct Control {
+    /// `None` where the command line or the environment said what is logged: that stays.
+    handle: Option<reload::Handle<EnvFilter, Registry>>,
+}
+
+impl Control {
+    /// Logs by the configuration's filter from here on; `None` is `info`.
+    ///
+    /// # Errors
+    /// When the filter cannot be read; the former one stays.
+    pub fn follow(&self, file: Option<&str>) -> Result<(), LogsError> {
+        let filter = parse_filter(file)?;
+        let Some(handle) = &self.handle else {
+            return Ok(());
+        };
+        handle.reload(filter).map_err(|_| LogsError::Filter)
+    }
+}
+
+/// Sends logs to stderr from here on. `filter`: `--log`, else `RUST_LOG`, else what the `file` says, else `info`.
 ///
 /// # Errors
 /// When the filter cannot be read, or logs were set up before.
-pub fn init(filter: Option<&str>, metrics: Arc<Metrics>) -> Result<(), LogsError> {
-    let variable = std::env::var("RUST_LOG").ok();
-    let filter = parse_filter(filter.or(variable.as_deref()))?;
+pub fn init(filter: Option<&str>, file: Option<&str>, metrics: Arc<Metrics>) -> Result<Control, LogsError> {
+    let variable = std::env::var("RUST_LOG").ok().filter(|v| !v.trim().is_empty());
+    let fixed = filter.or(variable.as_deref());
+    let (layered, handle) = reload::Layer::new(parse_filter(fixed.or(file))?);
+    let handle = fixed.is_none().then_some(handle);
     let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let colours = io::stderr().is_terminal() && !plain;
     tracing_subscriber::registry()
-        .with(layer(filter, io::stderr, metrics, colours))
+        .with(layer(layered, io::stderr, metrics, colours))
         .try_init()
-        .map_err(|_| LogsError::Twice)
+        .map_err(|_| LogsError::Twice)?;
+    Ok(Control { handle })
 }
 
 /// Checks a filter without setting anything up, for `--log` on the command line.
@@ -68,9 +94,10 @@ pub fn parse_filter(filter: Option<&str>) -> Result<EnvFilter, LogsError> {
     EnvFilter::builder().parse(filter).map_err(|_| LogsError::Filter)
 }
 
-fn layer<S, W>(filter: EnvFilter, writer: W, metrics: Arc<Metrics>, ansi: bool) -> impl Layer<S>
+fn layer<S, F, W>(filter: F, writer: W, metrics: Arc<Metrics>, ansi: bool) -> impl Layer<S>
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    F: Filter<S> + Send + Sync + 'static,
     W: for<'w> MakeWriter<'w> + 'static + Send + Sync,
 {
     tracing_subscriber::fmt::layer()

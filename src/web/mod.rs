@@ -27,18 +27,20 @@ use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::analytics::Recorder;
 use crate::analytics::Store;
 use crate::base::clock::SharedClock;
+use crate::base::live::Live;
 use crate::base::peer::PeerAddr;
+use crate::base::seats::Seats;
+use crate::base::seats::Taken;
 use crate::base::tasks::Tasks;
 use crate::hub::Hub;
 use crate::privacy::Door;
 use crate::proto::rtsp::auth::Users;
+use crate::telemetry::Limit;
 use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
 
@@ -48,12 +50,18 @@ use site::Site;
 /// Settings of the web server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// TCP connections at one time; more are refused.
+    /// TCP connections of a listener at one time; more are refused.
     pub max_connections: usize,
+    /// Bytes of a request line with its headers; more are refused with 431.
+    pub max_head: usize,
+    /// Headers of a request; more are refused with 431.
+    pub max_headers: usize,
     /// How long the head of a request may take, and how long a connection may be idle between requests.
     pub head_timeout: Duration,
     /// How long a peer may take nothing of an answer.
     pub write_timeout: Duration,
+    /// How long somebody with wrong credentials waits for the 401.
+    pub penalty: Duration,
     /// How long a snapshot waits for its picture.
     pub picture_timeout: Duration,
     /// The port that the RTSP server is bound to, for the URLs that are shown; `None` shows none.
@@ -64,8 +72,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_connections: 1000,
+            max_head: 20 << 10,
+            max_headers: 64,
             head_timeout: Duration::from_secs(15),
             write_timeout: Duration::from_secs(10),
+            penalty: Duration::from_secs(2),
             picture_timeout: Duration::from_secs(5),
             rtsp_port: None,
         }
@@ -83,14 +94,12 @@ pub struct Context {
     pub clock: SharedClock,
     /// Who may read here; `None`: this listener is open.
     pub users: Option<Arc<Users>>,
-    pub options: Options,
+    /// As they are now: SIGHUP may change them.
+    pub options: Live<Options>,
 }
 
-/// Largest head of a request; also how much of an answer hyper holds back beside the picture it sends.
-const BUFFER_BYTES: usize = 16 * 1024;
-
-/// Most headers of a request.
-const MAX_HEADERS: usize = 64;
+/// hyper's least.
+const BUFFER_MIN: usize = 8 * 1024;
 
 /// How long answers may still take when the program ends.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -103,7 +112,7 @@ pub fn start(tasks: &Tasks, listener: TcpListener, ctx: Context) {
 }
 
 async fn accept(tasks: Tasks, listener: TcpListener, site: Arc<Site>, stop: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(site.options().max_connections));
+    let seats = Arc::new(Seats::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -111,23 +120,24 @@ async fn accept(tasks: Tasks, listener: TcpListener, site: Arc<Site>, stop: Canc
         };
         let Ok((stream, peer)) = accepted else {
             // Mostly "too many open files": wait for some to close.
+            site.metrics().limit(Limit::Descriptors);
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        match Arc::clone(&slots).try_acquire_owned() {
-            Ok(slot) => {
+        match seats.take(site.options().max_connections) {
+            Some(seat) => {
                 let peer = PeerAddr::new(peer);
                 let site = Arc::clone(&site);
-                tasks.spawn("web conn", |stop| serve(site, stream, peer, slot, stop));
+                tasks.spawn("web conn", |stop| serve(site, stream, peer, seat, stop));
             }
-            Err(_) => refuse(stream, site.metrics()),
+            None => refuse(stream, site.metrics()),
         }
     }
 }
 
 /// Says no in a way that HTTP clients understand, without waiting for anything.
 fn refuse(stream: TcpStream, metrics: &Metrics) {
-    metrics.lose(Reason::Limit, 1);
+    metrics.limit(Limit::HttpConnections);
     let answer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
                   Content-Length: 0\r\nConnection: close\r\n\r\n";
     if let Ok(mut stream) = stream.into_std() {
@@ -135,16 +145,10 @@ fn refuse(stream: TcpStream, metrics: &Metrics) {
     }
 }
 
-async fn serve(
-    site: Arc<Site>,
-    stream: TcpStream,
-    peer: PeerAddr,
-    slot: OwnedSemaphorePermit,
-    stop: CancellationToken,
-) {
-    let _open = Open::new(Arc::clone(site.metrics()), slot);
+async fn serve(site: Arc<Site>, stream: TcpStream, peer: PeerAddr, seat: Taken, stop: CancellationToken) {
+    let _open = Open::new(Arc::clone(site.metrics()), seat);
     conn::keep_fresh(&stream);
-    let options = site.options().clone();
+    let options = site.options();
     let stream = Deadline::new(stream, options.write_timeout, Arc::clone(site.metrics()));
     let peer = Arc::new(peer);
     let metrics = Arc::clone(site.metrics());
@@ -155,8 +159,8 @@ async fn serve(
     let conn = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.head_timeout)
-        .max_buf_size(BUFFER_BYTES)
-        .max_headers(MAX_HEADERS)
+        .max_buf_size(options.max_head.max(BUFFER_MIN))
+        .max_headers(options.max_headers)
         .serve_connection(TokioIo::new(stream), service);
     let mut conn = pin!(conn);
     let ended = tokio::select! {
@@ -167,21 +171,23 @@ async fn serve(
         }
     };
     // The error itself is not logged: it may quote what came.
-    if ended.is_err_and(|e| e.is_parse()) {
-        metrics.lose(Reason::BadInput, 1);
+    match ended {
+        Err(e) if e.is_parse_too_large() => metrics.limit(Limit::RequestSize),
+        Err(e) if e.is_parse() => metrics.lose(Reason::BadInput, 1),
+        _ => {}
     }
 }
 
 /// A connection that is counted while it is open.
 struct Open {
     metrics: Arc<Metrics>,
-    _slot: OwnedSemaphorePermit,
+    _seat: Taken,
 }
 
 impl Open {
-    fn new(metrics: Arc<Metrics>, slot: OwnedSemaphorePermit) -> Self {
+    fn new(metrics: Arc<Metrics>, seat: Taken) -> Self {
         metrics.connections.inc();
-        Self { metrics, _slot: slot }
+        Self { metrics, _seat: seat }
     }
 }
 

@@ -65,15 +65,15 @@ impl Site {
     pub(super) fn new(ctx: Context, tasks: &Tasks, listener: &TcpListener) -> Self {
         let loopback = listener.local_addr().is_ok_and(|a| a.ip().is_loopback());
         Self {
-            snapshots: Snapshots::new(tasks.clone(), ctx.options.picture_timeout),
+            snapshots: Snapshots::new(tasks.clone(), ctx.options.get().picture_timeout),
             open_on_loopback: loopback && ctx.users.is_none(),
             tasks: tasks.clone(),
             ctx,
         }
     }
     /// Settings in force.
-    pub(super) fn options(&self) -> &Options {
-        &self.ctx.options
+    pub(super) fn options(&self) -> Arc<Options> {
+        self.ctx.options.get()
     }
     /// Where things are counted.
     pub(super) fn metrics(&self) -> &Arc<Metrics> {
@@ -92,7 +92,7 @@ impl Site {
     async fn try_answer(&self, asked: &Parts, peer: &PeerAddr) -> Result<Response<Body>, Problem> {
         let route = Route::decode(asked.uri.path());
         if !route.as_ref().is_some_and(Route::is_public) {
-            self.check_who_asks(asked)?;
+            self.check_who_asks(asked).await?;
         }
         let route = route.ok_or_else(Problem::no_such_page)?;
         if !route.allows(&asked.method) {
@@ -126,11 +126,15 @@ impl Site {
     }
 
     /// Credentials where the listener has users, and our own name where it is open.
-    fn check_who_asks(&self, asked: &Parts) -> Result<(), Problem> {
+    async fn check_who_asks(&self, asked: &Parts) -> Result<(), Problem> {
         if let Some(users) = &self.ctx.users
             && !auth::admits(users, &asked.headers)
         {
             self.ctx.metrics.lose(Reason::Unauthorized, 1);
+            // Guessing is slow; whoever has not been asked yet is asked at once. Others wait for nothing of this.
+            if asked.headers.contains_key(header::AUTHORIZATION) {
+                tokio::time::sleep(self.options().penalty).await;
+            }
             return Err(Problem::unauthorized());
         }
         let host = host::host(&asked.uri, &asked.headers);
@@ -203,7 +207,7 @@ impl Site {
     fn paths(&self, asked: &Parts) -> Response<Body> {
         let host = host::host(&asked.uri, &asked.headers);
         let host = host.as_deref().unwrap_or("localhost");
-        let port = self.ctx.options.rtsp_port;
+        let port = self.ctx.options.get().rtsp_port;
         let paths = api::PathsJson::new(&self.ctx.hub.snapshot(), port, host);
         api::json(StatusCode::OK, &paths)
     }

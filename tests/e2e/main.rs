@@ -22,15 +22,18 @@ mod island; // a network of its own
 mod peers; // ffmpeg, GStreamer, retina, VLC, Chromium
 mod relay; // the program under test
 mod rtsp; // a small RTSP reader that chooses its source address
+mod watchful; // a viewer who notices every missing packet
 
 // The tests.
 mod backchannel; // readers that speak
 mod camera; // V4L2 and UVC cameras in a virtual machine
+mod certificates; // pulled sources in TLS
 mod chain; // a relay that pulls from a relay
 mod codecs; // every codec that ffmpeg puts into RTP
 mod containers; // files, downloads, RTMP, SRT, MPEG-TS as sources
 mod devices; // makes of cameras and their quirks
 mod dialogues; // the rules of RTSP, as dialogues by hand
+mod limits; // each limit of the configuration
 mod memory; // libraries that only the loader needs
 mod multicast; // one sender for many readers
 mod pattern; // the test picture, number by number
@@ -41,6 +44,7 @@ mod pull; // sources that come and go
 mod raw; // what no installed program can publish
 mod readers; // what readers are promised, as dialogues by hand
 mod recording; // what publishers are promised, as dialogues by hand
+mod reload; // SIGHUP
 mod secure; // TLS, tunnels in HTTP and WebSocket
 mod seeds; // the commands people asked with
 mod shutdown; // signals, taken ports, power cuts

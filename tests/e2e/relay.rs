@@ -43,6 +43,10 @@ pub struct Options {
     rtsp: String,
     /// Log filter; `info` when empty.
     pub log: String,
+    /// Whether the log filter is left to the configuration.
+    pub log_by_file: bool,
+    /// Variables of its environment.
+    pub env: Vec<(&'static str, String)>,
     /// `Authorization` of the test's own questions to the API.
     authorization: Option<String>,
     /// Listeners to wait for; `rtsp` and `http` when empty.
@@ -83,6 +87,10 @@ impl Options {
         self.listeners = vec!["rtsp", "rtsps", "http"];
         self.config("[rtsps]\nlisten = \"127.0.0.1:0\"")
     }
+    pub fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.env.push((name, value.to_owned()));
+        self
+    }
     pub fn log(mut self, filter: &str) -> Self {
         filter.clone_into(&mut self.log);
         self
@@ -107,6 +115,10 @@ listen = "127.0.0.1:0"
 listen = "127.0.0.1:0"
 udp_ports = [0, 0]
 "#;
+
+/// What the log says after SIGHUP.
+const READ_AGAIN: &str = "The configuration was read again.";
+const NOT_TAKEN: &str = "The configuration was not taken over";
 
 /// The `louver` binary that cargo built for this test run.
 pub fn louver() -> Command {
@@ -139,7 +151,11 @@ impl Relay {
             &self.options.log
         };
         cmd.arg("run").arg("--config").arg(self.config_file());
-        cmd.arg("--data-dir").arg(self.data_dir()).args(["--log", log]);
+        cmd.arg("--data-dir").arg(self.data_dir());
+        if !self.options.log_by_file {
+            cmd.args(["--log", log]);
+        }
+        cmd.envs(self.options.env.iter().map(|(k, v)| (*k, v)));
         cmd.args(&self.options.args)
             .args(&self.options.sources)
             .stdin(Stdio::null());
@@ -244,6 +260,39 @@ impl Relay {
         let err = String::from_utf8_lossy(&out.stderr).into_owned();
         assert!(out.status.success(), "louver stats: {}: {err}", out.status);
         serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("louver stats --json: {e}: {err}"))
+    }
+    /// A number of `/metrics`; 0 if it is not there.
+    fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |n| n.trim().parse().unwrap())
+    }
+    /// What was lost for this reason.
+    pub fn lost(&self, reason: &str) -> u64 {
+        self.metric(&format!("louver_lost_total{{reason=\"{reason}\"}} "))
+    }
+    /// What was turned away at this limit.
+    pub fn limited(&self, key: &str) -> u64 {
+        self.metric(&format!("louver_limit_reached_total{{limit=\"{key}\"}} "))
+    }
+    /// TCP connections now.
+    pub fn connections(&self) -> u64 {
+        self.metric("louver_connections ")
+    }
+    /// Writes another configuration with the same listeners.
+    pub fn rewrite(&self, config: &str) {
+        let text = format!("{config}\n{PORT_ZERO}{}", self.options.rtsp);
+        std::fs::write(self.config_file(), text).unwrap();
+    }
+    /// Writes another configuration with the same listeners, sends SIGHUP, and waits until it was read.
+    pub fn reconfigure(&self, config: &str) {
+        let read = |log: &str| log.matches(READ_AGAIN).count() + log.matches(NOT_TAKEN).count();
+        let before = read(&self.log());
+        self.rewrite(config);
+        self.signal("HUP");
+        eventually("the configuration is read", || {
+            (read(&self.log()) > before).then_some(())
+        });
     }
     /// Waits until a path is in this state (`ready`, `waiting`, `offline`).
     pub fn wait_for_state(&self, path: &str, state: &str) {

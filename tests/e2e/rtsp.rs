@@ -95,9 +95,16 @@ impl Conn {
     }
     /// Sends an interleaved packet, as publishers do.
     pub fn send_packet(&mut self, channel: u8, packet: &[u8]) {
+        assert!(
+            self.try_send_packet(channel, packet),
+            "the relay closed the connection"
+        );
+    }
+    /// The same; false when the relay has closed.
+    pub fn try_send_packet(&mut self, channel: u8, packet: &[u8]) -> bool {
         let [high, low] = u16::try_from(packet.len()).unwrap().to_be_bytes();
         let head = [b'$', channel, high, low];
-        self.stream.write_all(&[&head, packet].concat()).unwrap();
+        self.stream.write_all(&[&head, packet].concat()).is_ok()
     }
     fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) {
         self.cseq += 1;
@@ -153,7 +160,7 @@ impl Conn {
         }
     }
     /// Counts and drops whole interleaved packets at the start of the input (RFC 2326 section 10.12).
-    fn skip_packets(&mut self) {
+    pub fn skip_packets(&mut self) {
         let mut at = 0;
         while let Some([b'$', channel, high, low]) = self.input[at..].first_chunk() {
             let end = at + 4 + usize::from(u16::from_be_bytes([*high, *low]));

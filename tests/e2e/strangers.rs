@@ -7,68 +7,36 @@ use std::net::Ipv4Addr;
 use std::net::TcpStream;
 use std::net::UdpSocket;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
+
+use md5::Digest;
+use md5::Md5;
+use sha2::Sha256;
 
 use crate::http;
 use crate::peers::Transport;
 use crate::relay::Options;
 use crate::relay::Relay;
+use crate::relay::basic;
 use crate::relay::eventually;
 use crate::rtsp::Conn;
 use crate::rtsp::Viewer;
+use crate::watchful::Watchful;
 
+const PASSWORD: &str = "right-word-9k";
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// A viewer who counts every packet.
-struct Watchful {
-    viewer: Viewer,
-    next: Option<u16>,
-    packets: u32,
-}
-
-impl Watchful {
-    fn of(relay: &Relay) -> Self {
-        let conn = Conn::open([127, 0, 0, 2].into(), relay.addr("rtsp"));
-        Self {
-            viewer: Viewer::watch(conn, "cam", Transport::Tcp),
-            next: None,
-            packets: 0,
-        }
-    }
-    /// Watches for so long; not one packet may be missing.
-    #[track_caller]
-    fn watch(&mut self, time: Duration) {
-        let (until, before) = (Instant::now() + time, self.packets);
-        while Instant::now() < until || self.packets < before + 10 {
-            assert!(self.viewer.receive(), "the viewer was cut off");
-            for (channel, packet) in self.viewer.conn.taken.drain(..) {
-                let sequence = u16::from_be_bytes([packet[2], packet[3]]);
-                if channel == 0 {
-                    assert_eq!(sequence, self.next.unwrap_or(sequence), "a packet is missing");
-                    self.next = Some(sequence.wrapping_add(1));
-                    self.packets += 1;
-                }
-            }
-        }
-    }
-}
 
 fn relay(rtsp: &str) -> Relay {
     Relay::start(Options::sources(&["cam=pattern:?size=160x120&fps=25"]).rtsp(rtsp))
 }
 
-fn lost(relay: &Relay, reason: &str) -> u64 {
-    let text = http::get(relay.addr("http"), "/metrics").text();
-    let name = format!("louver_lost_total{{reason=\"{reason}\"}} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&name));
-    line.map_or(0, |n| n.parse().unwrap())
-}
-
 #[test]
 fn half_requests_and_silent_connections_cost_viewers_nothing_and_end() {
     let relay = relay("session_timeout = \"5s\"");
-    let mut watchful = Watchful::of(&relay);
+    let mut watchful = Watchful::of(&relay, "cam");
     let mut strangers: Vec<TcpStream> = (0..200)
         .map(|_| http::connect(HOST, relay.addr("rtsp")))
         .collect();
@@ -97,7 +65,7 @@ fn half_requests_and_silent_connections_cost_viewers_nothing_and_end() {
 #[test]
 fn a_flood_of_datagrams_from_strangers_costs_viewers_nothing_and_is_counted() {
     let relay = relay("");
-    let mut watchful = Watchful::of(&relay);
+    let mut watchful = Watchful::of(&relay, "cam");
     let rtp = relay.addr("rtp");
     let socket = UdpSocket::bind("127.0.0.3:0").unwrap();
     let mut packet = [0x80_u8; 1200];
@@ -115,14 +83,97 @@ fn a_flood_of_datagrams_from_strangers_costs_viewers_nothing_and_is_counted() {
         }
     }
     watchful.watch(Duration::from_secs(1));
-    assert!(lost(&relay, "BadInput") > 100);
+    assert!(relay.lost("BadInput") > 100);
     relay.stop();
+}
+
+/// Every guess waits for its answer; nobody else does.
+#[test]
+fn guessing_passwords_is_slow_and_delays_no_neighbour() {
+    let secret = format!("anna:Louver:{PASSWORD}");
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let users = format!(
+        "[auth]\nrequired = \"always\"\n[[auth.users]]\nname = \"anna\"\nha1_md5 = \"{}\"\nha1_sha256 = \"{}\"",
+        hex(&Md5::digest(&secret)),
+        hex(&Sha256::digest(&secret))
+    );
+    let sources = Options::sources(&["cam=pattern:?size=160x120&fps=25"]);
+    let relay = Relay::start(sources.config(&users).login("anna", PASSWORD));
+    let neighbour = || {
+        let conn = Conn::open([127, 0, 0, 2].into(), relay.addr("rtsp"));
+        conn.header("Authorization", &basic("anna", PASSWORD))
+    };
+    let mut watchful = Watchful::on(neighbour(), "cam");
+    let to = relay.addr("rtsp");
+    let wrong = format!(
+        "DESCRIBE {} RTSP/1.0\r\nCSeq: 1\r\nAuthorization: {}\r\n\r\n",
+        relay.rtsp("cam"),
+        basic("anna", "guessed-word-4x")
+    );
+    let over = AtomicBool::new(false);
+    let guesses = std::thread::scope(|s| {
+        let guessing = s.spawn(|| {
+            let (begun, mut guesses) = (Instant::now(), Vec::new());
+            while !over.load(Ordering::Relaxed) {
+                // Two hundred a second, as far as this machine gives them.
+                let due = begun.elapsed().as_millis() as usize / 5;
+                while guesses.len() < due && guesses.len() < 2000 {
+                    let mut guess = http::connect(HOST, to);
+                    guess.write_all(wrong.as_bytes()).unwrap();
+                    guesses.push(guess);
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            guesses
+        });
+        let mut times: Vec<Duration> = (0..8)
+            .map(|_| {
+                let begun = Instant::now();
+                Viewer::watch(neighbour(), "cam", Transport::Tcp).leave();
+                let took = begun.elapsed();
+                watchful.watch(Duration::from_millis(300));
+                took
+            })
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        times.sort();
+        // A guess waits two seconds for its answer.
+        assert!(times[4] < Duration::from_secs(2), "a neighbour waited: {times:?}");
+        guessing.join().unwrap()
+    });
+    assert!(guesses.len() > 100, "{} guesses", guesses.len());
+    // By HTTP too; and who gives nothing is asked at once.
+    let page = |headers: &[(&str, &str)]| {
+        let begun = Instant::now();
+        let status = http::request(HOST, relay.addr("http"), "GET", "/", headers).status;
+        (status, begun.elapsed() >= Duration::from_millis(1900))
+    };
+    assert_eq!(
+        page(&[("Authorization", &basic("anna", "guessed-word-4x"))]),
+        (401, true)
+    );
+    assert_eq!(page(&[]).0, 401);
+    assert!(relay.lost("Unauthorized") > 100);
+    let log = relay.log();
+    for word in ["guessed-word-4x", "anna", "127.0.0.1"] {
+        assert!(
+            !log.lines()
+                .filter(|l| l.contains("WARN"))
+                .any(|l| l.contains(word)),
+            "{word}: {log}"
+        );
+    }
+    assert!(
+        log.contains("A peer was refused: wrong credentials. path=cam"),
+        "{log}"
+    );
 }
 
 #[test]
 fn one_host_cannot_take_all_connections() {
-    let relay = relay("max_connections_per_host = 5");
-    let mut watchful = Watchful::of(&relay);
+    let sources = Options::sources(&["cam=pattern:?size=160x120&fps=25"]);
+    let relay = Relay::start(sources.config("[limits]\nrtsp_connections_per_host = 5"));
+    let mut watchful = Watchful::of(&relay, "cam");
     let open = |from: [u8; 4]| {
         let mut conn = Conn::open(from.into(), relay.addr("rtsp"));
         let url = relay.rtsp("cam");
@@ -132,7 +183,7 @@ fn one_host_cannot_take_all_connections() {
     let all: Vec<_> = (0..8).filter_map(|_| open([127, 0, 0, 1])).collect();
     assert_eq!(all.len(), 5);
     assert!(open([127, 0, 0, 4]).is_some(), "another host");
-    assert!(lost(&relay, "Limit") >= 3);
+    assert!(relay.limited("rtsp_connections_per_host") >= 3);
     drop(all);
     eventually("there is room again", || open([127, 0, 0, 1]));
     watchful.watch(Duration::from_millis(200));
@@ -142,7 +193,7 @@ fn one_host_cannot_take_all_connections() {
 #[test]
 fn without_descriptors_nobody_comes_in_and_those_who_watch_go_on() {
     let relay = relay("");
-    let mut watchful = Watchful::of(&relay);
+    let mut watchful = Watchful::of(&relay, "cam");
     let open = std::fs::read_dir(format!("/proc/{}/fd", relay.pid()))
         .unwrap()
         .count();
@@ -158,7 +209,7 @@ fn without_descriptors_nobody_comes_in_and_those_who_watch_go_on() {
         let mut conn = Conn::open(HOST, relay.addr("rtsp"));
         conn.try_request("OPTIONS", &url, &[])
     });
-    assert!(lost(&relay, "Limit") > 0);
+    assert!(relay.limited("descriptors") > 0);
     watchful.watch(Duration::from_millis(200));
     relay.stop();
 }

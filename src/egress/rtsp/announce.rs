@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use crate::base::seats::Taken;
 use crate::egress::rtsp::conn::Driver;
 use crate::egress::rtsp::record::Recording;
 use crate::egress::rtsp::routes::Route;
@@ -22,11 +23,15 @@ use crate::proto::rtsp::server::SetupRequest;
 use crate::proto::rtsp::server::Target;
 use crate::proto::sdp;
 use crate::proto::sdp::Keying;
+use crate::proto::sdp::SdpError;
+use crate::telemetry::Limit;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
 
 /// A publishing session: the stream, and the addresses it comes from by UDP.
 pub(super) struct Record {
+    /// It counts as a session for as long as it lives.
+    _place: Taken,
     pub(super) recording: Arc<Mutex<Recording>>,
     pub(super) routes: Vec<(TrackId, SocketAddr, SocketAddr)>,
     /// Where reports on each track go that was set up.
@@ -45,18 +50,26 @@ pub(super) enum ReportTo {
 impl Driver {
     pub(super) fn announce(&mut self, target: &Target, body: &[u8]) -> Result<Answer, Refusal> {
         let context = &self.server.context;
+        let options = context.options.get();
         let name = PathName::parse(&target.path).map_err(|_| Refusal::BadPath)?;
         let taken = context
             .hub
             .find(name.as_str())
             .is_some_and(|path| !path.takes_publishers());
-        if taken || !context.options.publish {
+        if taken || !options.publish {
             return Err(Refusal::Forbidden);
         }
         let (description, controls) = sdp::parse(body).map_err(|e| {
             tracing::warn!(path = %name, error = %e, "A publisher announced a stream that cannot be read.");
-            Refusal::BadSdp
+            match e {
+                SdpError::TooManyTracks { .. } => self.too_many_tracks(),
+                _ => Refusal::BadSdp,
+            }
         })?;
+        if description.tracks.len() > options.limits.of_connection.tracks {
+            tracing::warn!(path = %name, "A publisher announced more tracks than [limits] allows.");
+            return Err(self.too_many_tracks());
+        }
         let keys = sdp::keys(body);
         if keys.contains(&Keying::Unreadable) {
             tracing::warn!(path = %name, "A publisher announced SRTP with a key that is not understood.");
@@ -66,7 +79,10 @@ impl Driver {
         let publishers = &self.server.publishers;
         let line = publishers.publish(&name, description).map_err(|e| match e {
             PublishError::AlreadyPublished => Refusal::AlreadyPublished,
-            PublishError::TooManyPaths => Refusal::Limit,
+            PublishError::TooManyPaths => {
+                context.metrics.limit(Limit::PublishedPaths);
+                Refusal::Limit
+            }
             PublishError::NoTracks => Refusal::BadSdp,
             PublishError::NoRandomness => Refusal::Internal,
         })?;
@@ -86,12 +102,17 @@ impl Driver {
         self.announced = Some(recording);
         Ok(Answer::Announced { controls })
     }
+    fn too_many_tracks(&self) -> Refusal {
+        self.server.context.metrics.limit(Limit::Tracks);
+        Refusal::Limit
+    }
     pub(super) fn setup_record(&mut self, setup: &SetupRequest) -> Result<Answer, Refusal> {
         let track = setup.track.ok_or(Refusal::NotFound)?;
         // The first SETUP makes the session; one that is refused leaves the announcement for another try.
         let mut record = match self.records.remove(setup.session) {
             Some(record) => record,
             None => Record {
+                _place: self.server.session()?,
                 recording: self.announced.take().ok_or(Refusal::Internal)?,
                 routes: Vec::new(),
                 reports: Vec::new(),

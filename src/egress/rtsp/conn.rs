@@ -19,9 +19,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::peer::PeerAddr;
-use crate::egress::rtsp::Context;
 use crate::egress::rtsp::Server;
 use crate::egress::rtsp::announce::Record;
+use crate::egress::rtsp::counted;
 use crate::egress::rtsp::few::Few;
 use crate::egress::rtsp::front;
 use crate::egress::rtsp::front::Begun;
@@ -82,10 +82,12 @@ pub(super) fn open(
 ) -> Option<(Box<Driver>, Seat)> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).ok()?;
+    let settings = server.context.options.get();
     let options = Options {
         server_ports: udp.as_ref().map(|u| u.ports()),
         multicast: groups.is_some(),
-        idle: server.context.options.idle,
+        idle: settings.idle,
+        limits: Arc::clone(&settings.limits.of_connection),
         users,
         carrier: match begun.carrier {
             front::Carrier { tunnelled: true, .. } => Carrier::Tunnel,
@@ -95,11 +97,8 @@ pub(super) fn open(
     };
     let ids = Box::new(|| getrandom::u64().unwrap_or_default());
     let mut core = Conn::new(server.context.clock.now(), options, nonce, ids);
-    if core
-        .handle(server.context.clock.now(), Input::Bytes(&begun.already))
-        .is_err()
-    {
-        server.context.metrics.lose(Reason::BadInput, 1);
+    if let Err(error) = core.handle(server.context.clock.now(), Input::Bytes(&begun.already)) {
+        server.count(&error);
     }
     // Through a tunnel comes who gets nothing else: a description must not send it to a group.
     let groups = groups.filter(|_| !begun.carrier.tunnelled && !begun.carrier.encrypted);
@@ -154,7 +153,7 @@ impl Driver {
             let wake = self.look_at().map_or(wake, |at| at.min(wake));
             let wake = self.reports_due().map_or(wake, |at| at.min(wake));
             tokio::select! {
-                read = read(&mut self.input, &mut self.core, &self.server.context) => {
+                read = read(&mut self.input, &mut self.core, &self.server) => {
                     if read? == 0 {
                         return Ok(());
                     }
@@ -266,7 +265,9 @@ impl Driver {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.report(now)?;
-        let since = now.checked_sub(self.server.context.options.idle).unwrap_or(now);
+        let since = now
+            .checked_sub(self.server.context.options.get().idle)
+            .unwrap_or(now);
         let plays = self
             .plays
             .iter()
@@ -277,8 +278,8 @@ impl Driver {
         for id in plays.chain(records).collect::<Vec<_>>() {
             self.core.alive(now, id);
         }
-        if self.core.handle(now, Input::Tick).is_err() {
-            self.server.context.metrics.lose(Reason::BadInput, 1);
+        if let Err(error) = self.core.handle(now, Input::Tick) {
+            self.server.count(&error);
         }
         Ok(())
     }
@@ -301,7 +302,7 @@ impl Driver {
     fn stuck_at(&self) -> Option<Instant> {
         let full = self.out.is_full();
         let last = full.then(|| self.plays.values().filter_map(|play| play.stuck_since()).max())??;
-        Some(last + self.server.context.options.stuck)
+        Some(last + self.server.context.options.get().stuck)
     }
 
     fn event(&mut self, event: Event) {
@@ -333,19 +334,24 @@ impl Driver {
                     .into_iter()
                     .for_each(|play| play.drop_track(track));
             }
+            Event::Limited(limit) => self.server.context.metrics.limit(counted(limit)),
             Event::Forbidden { path } => {
                 self.server.context.metrics.lose(Reason::Unauthorized, 1);
-                if let Some(path) = self.server.context.hub.find(&path) {
-                    tracing::warn!(path = %path.name(), "A user was refused: it may not do that here.");
+                let told = self.server.refusals.tell(self.now());
+                if let (Some(path), Some(more)) = (self.server.context.hub.find(&path), told) {
+                    tracing::warn!(path = %path.name(), more, "A user was refused: it may not do that here.");
                 }
             }
             Event::Unauthorized { path } => {
                 self.server.context.metrics.lose(Reason::Unauthorized, 1);
+                let Some(more) = self.server.refusals.tell(self.now()) else {
+                    return;
+                };
                 match self.server.context.hub.find(&path) {
                     Some(path) => {
-                        tracing::warn!(path = %path.name(), "A peer was refused: wrong credentials.")
+                        tracing::warn!(path = %path.name(), more, "A peer was refused: wrong credentials.");
                     }
-                    None => tracing::warn!("A peer was refused on an unknown path: wrong credentials."),
+                    None => tracing::warn!(more, "A peer was refused on an unknown path: wrong credentials."),
                 }
             }
         }
@@ -386,7 +392,7 @@ impl Driver {
             Ask::Setup(setup) if setup.purpose == Purpose::Record => self.setup_record(&setup),
             Ask::Setup(setup) => self.setup_play(setup).await,
             Ask::Play { session } => {
-                let (now, patience) = (self.now(), self.server.context.options.patience);
+                let (now, patience) = (self.now(), self.server.context.options.get().patience);
                 let play = self.plays.get_mut(session).ok_or(Refusal::Internal)?;
                 let rtp_info = play.prepare(now, patience).await;
                 self.let_speak(session, true);
@@ -408,7 +414,8 @@ impl Driver {
             Some(play) => play,
             None => {
                 let (server, peer) = (Arc::clone(&self.server), self.peer.again());
-                Box::new(new_play(&server, peer, &mut setup).await?)
+                let place = server.session()?;
+                Box::new(new_play(&server, peer, &mut setup).await?.sitting(place))
             }
         };
         let known = play.has_tracks() || self.talks.get(setup.session).is_some();
@@ -489,14 +496,17 @@ impl Driver {
 ///
 /// The socket is polled, not waited on and then tried: a read that does not fill the buffer has emptied the
 /// socket, and polling knows that without another call.
-async fn read(input: &mut LinkInput, core: &mut Conn, context: &Context) -> io::Result<usize> {
+async fn read(input: &mut LinkInput, core: &mut Conn, server: &Server) -> io::Result<usize> {
     std::future::poll_fn(|cx| {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             ready!(Pin::new(&mut *input).poll_read(cx, &mut buffer))?;
             let bytes = buffer.filled();
-            if !bytes.is_empty() && core.handle(context.clock.now(), Input::Bytes(bytes)).is_err() {
-                context.metrics.lose(Reason::BadInput, 1);
+            let now = server.context.clock.now();
+            if !bytes.is_empty()
+                && let Err(error) = core.handle(now, Input::Bytes(bytes))
+            {
+                server.count(&error);
             }
             Poll::Ready(Ok(bytes.len()))
         })
@@ -508,11 +518,10 @@ async fn read(input: &mut LinkInput, core: &mut Conn, context: &Context) -> io::
 async fn find(server: &Server, target: &Target) -> Result<(Arc<Path>, Arc<Stream>), Refusal> {
     let path = server.context.hub.find(&target.path).ok_or(Refusal::NotFound)?;
     if let Some(location) = path.moved_to() {
-        let location = location.to_owned();
         return Err(Refusal::Moved { location });
     }
     let stream = path
-        .ready(server.context.options.patience)
+        .ready(server.context.options.get().patience)
         .await
         .ok_or(Refusal::Unavailable)?;
     Ok((path, stream))

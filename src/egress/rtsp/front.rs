@@ -21,10 +21,13 @@ use crate::egress::rtsp::tunnel::Post;
 use crate::egress::rtsp::tunnel::Tunnels;
 use crate::egress::rtsp::websocket::WebSocket;
 use crate::egress::rtsp::websocket::accept_key;
+use crate::proto::rtsp::Limits;
 use crate::proto::rtsp::http;
 use crate::proto::rtsp::http::Cookie;
+use crate::proto::rtsp::http::HttpError;
 use crate::proto::rtsp::http::Speech;
 use crate::proto::rtsp::http::Wish;
+use crate::telemetry::Limit;
 use crate::telemetry::Reason;
 
 /// For a TLS handshake, and for an HTTP head once it has begun.
@@ -114,21 +117,24 @@ impl Rest {
         let mut bytes = Vec::new();
         let first = listen_for(&mut stream, &mut bytes);
         // As patient as with a connection that has no session.
-        let speech = tokio::time::timeout(server.context.options.idle, first).await;
+        let speech = tokio::time::timeout(server.context.options.get().idle, first).await;
         match speech.unwrap_or_else(|late| Err(late.into()))? {
             Speech::Http => {}
             _ => return Ok(Some(self.begun(plain(stream), bytes, false))),
         }
         let mut stream: Box<dyn Layer> = Box::new(stream);
-        let head = tokio::time::timeout(PATIENCE, head(&mut stream, &mut bytes)).await;
-        let wish = match head {
-            Ok(Ok(Some(wish))) => wish,
-            Ok(Ok(None)) => {
+        let limits = Arc::clone(&server.context.options.get().limits.of_connection);
+        let head = tokio::time::timeout(PATIENCE, head(&mut stream, &mut bytes, &limits)).await;
+        let wish = match head.unwrap_or_else(|late| Err(late.into()))? {
+            Ok(wish) => wish,
+            Err(HttpError::TooLong) => {
+                server.context.metrics.limit(Limit::RequestSize);
+                return refuse(&mut stream, 431).await;
+            }
+            Err(_) => {
                 server.context.metrics.lose(Reason::BadInput, 1);
                 return refuse(&mut stream, 400).await;
             }
-            Ok(Err(e)) => return Err(e),
-            Err(late) => return Err(late.into()),
         };
         match wish {
             Wish::Get(cookie) => self.get(cookie, stream, server).await,
@@ -154,8 +160,9 @@ impl Rest {
         mut stream: Box<dyn Layer>,
         server: &Server,
     ) -> io::Result<Option<Begun>> {
-        let Some(half) = self.tunnels.open(cookie, self.peer.again()) else {
-            server.context.metrics.lose(Reason::Limit, 1);
+        let most = server.context.options.get().limits.tunnels;
+        let Some(half) = self.tunnels.open(cookie, self.peer.again(), most) else {
+            server.context.metrics.limit(Limit::Tunnels);
             return refuse(&mut stream, 503).await;
         };
         stream.write_all(http::TUNNEL_ANSWER).await?;
@@ -210,16 +217,20 @@ async fn listen_for(stream: &mut (impl Layer + ?Sized), bytes: &mut Vec<u8>) -> 
     }
 }
 
-/// Reads a whole head; what was read behind it stays in `bytes`. `None`: it is no HTTP.
-async fn head(stream: &mut Box<dyn Layer>, bytes: &mut Vec<u8>) -> io::Result<Option<Wish>> {
+/// Reads a whole head, which may be no HTTP; what was read behind it stays in `bytes`.
+async fn head(
+    stream: &mut Box<dyn Layer>,
+    bytes: &mut Vec<u8>,
+    limits: &Limits,
+) -> io::Result<Result<Wish, HttpError>> {
     loop {
-        match http::head(bytes) {
+        match http::head(bytes, limits) {
             Ok(Some((wish, length))) => {
                 bytes.drain(..length);
-                return Ok(Some(wish));
+                return Ok(Ok(wish));
             }
             Ok(None) => {}
-            Err(_) => return Ok(None),
+            Err(e) => return Ok(Err(e)),
         }
         if stream.read_buf(bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

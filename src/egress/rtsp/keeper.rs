@@ -14,19 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::SharedClock;
 use crate::base::clock::sleep_until;
+use crate::base::live::Live;
 use crate::base::peer::PeerAddr;
+use crate::egress::rtsp::Options;
 use crate::egress::rtsp::play::Play;
 use crate::proto::rtsp::server::Kept;
 use crate::proto::rtsp::server::SessionId;
+use crate::telemetry::Limit;
 use crate::telemetry::Metrics;
-use crate::telemetry::Reason;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
-/// Sessions kept at a time; more end with their connection.
-const MAX_KEPT: usize = 4096;
-/// And of one host: more than a household loses at once, too few to be worth a stranger's trouble.
-const MAX_OF_HOST: usize = 64;
-
 /// How often it is looked whether a reader said good-bye, or has been silent for too long.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -43,17 +40,17 @@ pub(super) struct Keeper {
     kept: Mutex<HashMap<SessionId, Entry>>,
     /// Something was brought, or a stream that is read here has ended.
     attention: Arc<Notify>,
-    idle: Duration,
+    options: Live<Options>,
     clock: SharedClock,
     metrics: Arc<Metrics>,
 }
 
 impl Keeper {
-    pub(super) fn new(idle: Duration, clock: SharedClock, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(super) fn new(options: Live<Options>, clock: SharedClock, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             kept: Mutex::default(),
             attention: Arc::default(),
-            idle,
+            options,
             clock,
             metrics,
         })
@@ -62,15 +59,21 @@ impl Keeper {
     pub(super) fn keep(&self, session: Kept, play: Box<Play>, peer: PeerAddr) {
         play.answer_to(&self.attention);
         let entry = Entry { session, play, peer };
-        {
+        let options = self.options.get();
+        let limits = &options.limits;
+        let limit = {
             let mut kept = self.kept.lock().expect(NOT_POISONED);
             let same_host = kept.values().filter(|e| e.peer.same_host_as(&entry.peer)).count();
-            if kept.len() < MAX_KEPT && same_host < MAX_OF_HOST {
+            if kept.len() < limits.kept && same_host < limits.kept_per_host {
                 kept.insert(entry.session.id(), entry);
                 return self.attention.notify_one();
             }
-        }
-        self.metrics.lose(Reason::Limit, 1);
+            match same_host < limits.kept_per_host {
+                true => Limit::KeptSessions,
+                false => Limit::KeptSessionsPerHost,
+            }
+        };
+        self.metrics.limit(limit);
     }
     /// Gives a session back, to the host that it was of.
     pub(super) fn claim(&self, session: SessionId, peer: &PeerAddr) -> Option<(Kept, Box<Play>)> {
@@ -99,13 +102,14 @@ impl Keeper {
     }
     /// Ends sessions whose stream has ended or whose reader is silent; when to look again.
     fn sweep(&self, now: Instant) -> Option<Instant> {
+        let idle = self.options.get().idle;
         let over: Vec<Entry> = {
             let mut kept = self.kept.lock().expect(NOT_POISONED);
             kept.extract_if(|_, entry| {
                 if let Some(seen) = entry.play.last_seen() {
                     entry.session.heard(seen);
                 }
-                let silent = entry.session.ends_at(self.idle) <= now;
+                let silent = entry.session.ends_at(idle) <= now;
                 silent || entry.play.has_left() || entry.play.bye_if_ended()
             })
             .map(|(_, entry)| entry)

@@ -17,6 +17,7 @@ mod multicast;
 mod play;
 mod publishers;
 mod record;
+mod refusals;
 mod reorder;
 mod reports;
 mod routes;
@@ -35,19 +36,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::analytics::Recorder;
 use crate::base::clock::SharedClock;
+use crate::base::live::Live;
 use crate::base::peer::PeerAddr;
+use crate::base::seats::Seats;
+use crate::base::seats::Taken;
 use crate::base::tasks::Tasks;
 use crate::egress::sealed::SealedStreams;
 use crate::egress::ts::Renditions;
 use crate::hub::Hub;
 use crate::privacy::Door;
+use crate::proto::rtsp;
 use crate::proto::rtsp::auth::Users;
+use crate::proto::rtsp::server::ConnError;
+use crate::proto::rtsp::server::Refusal;
+use crate::telemetry::Limit;
 use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
 
@@ -58,6 +65,7 @@ use keeper::Keeper;
 use multicast::Groups;
 pub use multicast::Multicast;
 use publishers::Publishers;
+use refusals::Refusals;
 use seat::Seat;
 use talk::Floors;
 use tunnel::Tunnels;
@@ -72,10 +80,6 @@ pub struct Options {
     pub stuck: Duration,
     /// How long DESCRIBE and PLAY wait for a stream to begin.
     pub patience: Duration,
-    /// Connections at a time; more are closed at once.
-    pub max_connections: usize,
-    /// Connections of one host at a time; 0: no limit.
-    pub max_per_host: usize,
     /// Whether strangers may publish to paths that have no configured source.
     pub publish: bool,
     /// Whether a second publisher takes the path over instead of being refused.
@@ -84,6 +88,7 @@ pub struct Options {
     pub multicast: Option<Multicast>,
     /// How long readers of a publisher that has left wait for the next; zero: they end with it.
     pub keep_readers: Duration,
+    pub limits: Limits,
 }
 
 impl Default for Options {
@@ -92,13 +97,56 @@ impl Default for Options {
             idle: Duration::from_secs(65),
             stuck: Duration::from_secs(10),
             patience: Duration::from_secs(5),
-            max_connections: 4096,
-            max_per_host: 0,
             publish: true,
             takeover: false,
             multicast: None,
             keep_readers: Duration::ZERO,
+            limits: Limits::default(),
         }
+    }
+}
+
+/// How much there may be of what peers bring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time; more are closed at once.
+    pub connections: usize,
+    /// Connections of one host at a time; 0: no limit.
+    pub connections_per_host: usize,
+    /// Sessions of all connections.
+    pub sessions: usize,
+    /// Sessions that outlive their connection.
+    pub kept: usize,
+    /// And of one host: more than a household loses at once, too few to be worth a stranger's trouble.
+    pub kept_per_host: usize,
+    /// RTSP in HTTP: tunnels of a listener, those that wait for their POST among them.
+    pub tunnels: usize,
+    /// What one connection may ask for.
+    pub of_connection: Arc<rtsp::Limits>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_host: 0,
+            sessions: 20_000,
+            kept: 4096,
+            kept_per_host: 64,
+            tunnels: 4096,
+            of_connection: Arc::default(),
+        }
+    }
+}
+
+/// The same limit in the words of `/metrics`.
+fn counted(limit: rtsp::Limit) -> Limit {
+    match limit {
+        rtsp::Limit::RequestSize => Limit::RequestSize,
+        rtsp::Limit::RequestHeaders => Limit::RequestHeaders,
+        rtsp::Limit::AnnounceSize => Limit::AnnounceSize,
+        rtsp::Limit::Tracks => Limit::Tracks,
+        rtsp::Limit::SessionsPerConnection => Limit::SessionsPerConnection,
     }
 }
 
@@ -110,7 +158,8 @@ pub struct Context {
     pub recorder: Recorder,
     pub metrics: Arc<Metrics>,
     pub clock: SharedClock,
-    pub options: Options,
+    /// As they are now: SIGHUP may change them.
+    pub options: Live<Options>,
 }
 
 /// One bound listener: RTSP on TCP with its pair of UDP ports.
@@ -183,7 +232,9 @@ struct Server {
     groups: Option<Arc<Groups>>,
     renditions: Arc<Renditions>,
     sealed: Arc<SealedStreams>,
-    connections: Arc<Semaphore>,
+    connections: Arc<Seats>,
+    sessions: Arc<Seats>,
+    refusals: Refusals,
     guests: Arc<Guests>,
     tasks: Tasks,
 }
@@ -194,13 +245,17 @@ pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
     let renditions = Renditions::new(Arc::clone(&context.hub), tasks.child(), context.clock.clone());
     let sealed = SealedStreams::new(Arc::clone(&context.hub), tasks.child(), context.clock.clone());
     let (clock, metrics) = (context.clock.clone(), Arc::clone(&context.metrics));
-    let keeper = Keeper::new(context.options.idle, clock, metrics);
+    let keeper = Keeper::new(context.options.clone(), clock, metrics);
     let keeping = Arc::clone(&keeper);
     tasks.spawn("rtsp-kept", move |stop| async move { keeping.run(stop).await });
-    let (takeover, keep) = (context.options.takeover, context.options.keep_readers);
     let (hub, clock) = (Arc::clone(&context.hub), context.clock.clone());
-    let publishers = Publishers::new(takeover, keep, Arc::clone(&hub), clock.clone());
-    let speakers = Publishers::new(true, talk::PATIENCE, Arc::clone(&hub), clock.clone());
+    let publishers = Publishers::new(context.options.clone(), Arc::clone(&hub), clock.clone());
+    let speaking = Options {
+        takeover: true,
+        keep_readers: talk::PATIENCE,
+        ..Options::default()
+    };
+    let speakers = Publishers::new(Live::new(speaking), Arc::clone(&hub), clock.clone());
     for ending in [Arc::clone(&publishers), Arc::clone(&speakers)] {
         tasks.spawn(
             "rtsp-publishers",
@@ -210,9 +265,8 @@ pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
     let floors = Floors::new(hub, speakers, clock, Arc::clone(&context.metrics));
     // One sender for the readers of all listeners.
     let udp = listeners.iter().find_map(|l| l.udp.as_ref());
-    let groups = context.options.multicast.zip(udp);
+    let groups = context.options.get().multicast.zip(udp);
     let groups = groups.map(|(options, udp)| Arc::new(Groups::new(options, Arc::clone(udp))));
-    let connections = Arc::new(Semaphore::new(context.options.max_connections));
     let server = Arc::new(Server {
         context,
         fanouts,
@@ -222,7 +276,9 @@ pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
         groups,
         renditions,
         sealed,
-        connections,
+        connections: Arc::default(),
+        sessions: Arc::default(),
+        refusals: Refusals::default(),
         guests: Arc::default(),
         tasks: tasks.child(),
     });
@@ -239,6 +295,21 @@ pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
 }
 
 impl Server {
+    /// Counts what made a connection end.
+    fn count(&self, error: &ConnError) {
+        match error.limit() {
+            Some(limit) => self.context.metrics.limit(counted(limit)),
+            None => self.context.metrics.lose(Reason::BadInput, 1),
+        }
+    }
+    /// A place for one more session.
+    fn session(&self) -> Result<Taken, Refusal> {
+        let most = self.context.options.get().limits.sessions;
+        self.sessions.take(most).ok_or_else(|| {
+            self.context.metrics.limit(Limit::Sessions);
+            Refusal::Limit
+        })
+    }
     async fn accept(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
@@ -247,24 +318,25 @@ impl Server {
             };
             let Ok((socket, from)) = accepted else {
                 // Out of descriptors, most likely: those who are here go on, the next one waits a little.
-                self.context.metrics.lose(Reason::Limit, 1);
+                self.context.metrics.limit(Limit::Descriptors);
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-                self.context.metrics.lose(Reason::Limit, 1);
+            let options = self.context.options.get();
+            let Some(place) = self.connections.take(options.limits.connections) else {
+                self.context.metrics.limit(Limit::RtspConnections);
                 continue;
             };
             tcp_options(&socket);
             let peer = PeerAddr::new(from);
-            let Some(guest) = self.guests.admit(&peer, self.context.options.max_per_host) else {
-                self.context.metrics.lose(Reason::Limit, 1);
+            let Some(guest) = self.guests.admit(&peer, options.limits.connections_per_host) else {
+                self.context.metrics.limit(Limit::RtspConnectionsPerHost);
                 continue;
             };
             let arrival = Arrival {
                 socket,
                 peer,
-                seat: Seat::new(permit, Arc::clone(&self.context.metrics)),
+                seat: Seat::new(place, Arc::clone(&self.context.metrics)),
                 tls: listener.tls.clone(),
                 tunnels: Arc::clone(&listener.tunnels),
             };

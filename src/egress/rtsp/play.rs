@@ -12,6 +12,7 @@ use crate::analytics::Protocol;
 use crate::analytics::Recorder;
 use crate::analytics::SessionHandle;
 use crate::analytics::Transport;
+use crate::base::seats::Taken;
 use crate::egress::rtsp::delivery::Begin;
 use crate::egress::rtsp::delivery::Delivery;
 use crate::egress::rtsp::delivery::Pumped;
@@ -90,6 +91,8 @@ pub(super) struct Play {
     path: Box<str>,
     /// The copy that is read, where it is SRTP.
     sealed: Option<Arc<Sealed>>,
+    /// It counts as a session for as long as it lives.
+    place: Option<Taken>,
 }
 
 impl Play {
@@ -133,7 +136,13 @@ impl Play {
             viewer,
             path: path.into(),
             sealed: None,
+            place: None,
         }
+    }
+    /// Takes its place among all sessions.
+    pub(super) fn sitting(mut self, place: Taken) -> Self {
+        self.place = Some(place);
+        self
     }
     /// The path that is read.
     pub(super) fn path_name(&self) -> &PathName {

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::Weak;
-use std::time::Duration;
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -15,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::SharedClock;
 use crate::base::clock::sleep_until;
+use crate::base::live::Live;
+use crate::egress::rtsp::Options;
 use crate::egress::rtsp::record::Recording;
 use crate::hub::Hub;
 use crate::hub::PathName;
@@ -43,8 +44,7 @@ struct Kept {
 
 /// All publishers of the RTSP server.
 pub(super) struct Publishers {
-    takeover: bool,
-    keep: Duration,
+    options: Live<Options>,
     hub: Arc<Hub>,
     clock: SharedClock,
     live: Mutex<HashMap<PathName, Weak<Mutex<Recording>>>>,
@@ -54,10 +54,9 @@ pub(super) struct Publishers {
 }
 
 impl Publishers {
-    pub(super) fn new(takeover: bool, keep: Duration, hub: Arc<Hub>, clock: SharedClock) -> Arc<Self> {
+    pub(super) fn new(options: Live<Options>, hub: Arc<Hub>, clock: SharedClock) -> Arc<Self> {
         Arc::new(Self {
-            takeover,
-            keep,
+            options,
             hub,
             clock,
             live: Mutex::default(),
@@ -76,7 +75,7 @@ impl Publishers {
             return Ok(line);
         }
         let published = self.hub.publish(name, description.clone());
-        if !self.takeover || !matches!(published, Err(PublishError::AlreadyPublished)) {
+        if !self.options.get().takeover || !matches!(published, Err(PublishError::AlreadyPublished)) {
             return published.map(|publisher| self.line(publisher));
         }
         let former = self.live.lock().expect(NOT_POISONED).remove(name);
@@ -93,20 +92,19 @@ impl Publishers {
     }
     /// This recording is the path's from now on.
     pub(super) fn register(&self, name: &PathName, recording: &Arc<Mutex<Recording>>) {
-        if self.takeover {
-            let mut live = self.live.lock().expect(NOT_POISONED);
-            live.retain(|_, r| r.strong_count() > 0);
-            live.insert(name.clone(), Arc::downgrade(recording));
-        }
+        let mut live = self.live.lock().expect(NOT_POISONED);
+        live.retain(|_, r| r.strong_count() > 0);
+        live.insert(name.clone(), Arc::downgrade(recording));
     }
     /// A publisher has gone. Its readers wait, if there are any and they may.
     pub(super) fn left(&self, line: Line) {
         let path = Arc::clone(line.publisher.path());
-        if self.keep.is_zero() || path.demand().borrow().readers == 0 {
+        let keep = self.options.get().keep_readers;
+        if keep.is_zero() || path.demand().borrow().readers == 0 {
             return;
         }
         path.report(PathState::Waiting, Some(WAITING.to_owned()));
-        let until = self.clock.now() + self.keep;
+        let until = self.clock.now() + keep;
         let kept = Kept { line, until };
         let before = {
             let mut all = self.kept.lock().expect(NOT_POISONED);
@@ -141,7 +139,8 @@ impl Publishers {
         self.kept.lock().expect(NOT_POISONED).remove(name)
     }
     fn line(&self, publisher: Publisher) -> Line {
-        let joins = self.takeover || !self.keep.is_zero();
+        let options = self.options.get();
+        let joins = options.takeover || !options.keep_readers.is_zero();
         let splice = joins.then(|| Splice::new(&publisher.stream().description()));
         Line { publisher, splice }
     }

@@ -232,6 +232,10 @@ impl Recording {
     /// Publishes what has come together.
     pub(super) fn flush(&mut self) {
         self.line.iter_mut().for_each(|line| line.publisher.flush());
+        if self.publisher().is_some_and(|p| p.path().is_removed()) {
+            self.line = None; // the configuration has the path for something else
+            self.attention.notify_one();
+        }
     }
 
     fn report(&mut self, track: TrackId, packet: &[u8]) {

@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
-
+use crate::base::seats::Taken;
 use crate::telemetry::Metrics;
 
 /// A connection counts for as long as this lives, whoever holds it.
 pub(super) struct Seat {
-    _permit: OwnedSemaphorePermit,
+    _taken: Taken,
     metrics: Arc<Metrics>,
 }
 
 impl Seat {
-    pub(super) fn new(permit: OwnedSemaphorePermit, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(taken: Taken, metrics: Arc<Metrics>) -> Self {
         metrics.connections.inc();
         Self {
-            _permit: permit,
+            _taken: taken,
             metrics,
         }
     }

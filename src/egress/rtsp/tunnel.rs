@@ -30,8 +30,6 @@ use crate::proto::rtsp::http::Cookie;
 
 /// How long one half waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Tunnels of a listener, those that wait for their POST among them.
-const TUNNELS_MAX: usize = 4096;
 /// POSTs that wait for their tunnel to take them.
 const POSTS_MAX: usize = 2;
 /// Taken from a POST in one go.
@@ -66,11 +64,11 @@ impl Tunnels {
             come: watch::Sender::new(0),
         })
     }
-    /// Registers the way to a peer. `None`: there are too many, or the cookie is taken.
-    pub(super) fn open(self: &Arc<Self>, cookie: Cookie, peer: PeerAddr) -> Option<Half> {
+    /// Registers the way to a peer, if there are fewer than `most`. `None`: there are not, or the cookie is taken.
+    pub(super) fn open(self: &Arc<Self>, cookie: Cookie, peer: PeerAddr, most: usize) -> Option<Half> {
         let (posts, coming) = mpsc::channel(POSTS_MAX);
         let mut all = self.all();
-        if all.len() >= TUNNELS_MAX || all.contains_key(&cookie) {
+        if all.len() >= most || all.contains_key(&cookie) {
             return None;
         }
         all.insert(cookie.clone(), Waiting { posts, peer });

@@ -5,6 +5,8 @@
 //! server connection).
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::RwLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +23,8 @@ use super::url::Url;
 
 pub use super::rules::Action;
 pub use super::rules::Rule;
+
+const NOT_POISONED: &str = "no panic happens while the lock is held";
 
 /// One user: a name and two hashes, either of which is as good as the password within its realm.
 ///
@@ -60,9 +64,15 @@ impl Drop for User {
 }
 
 /// All users of a listener, and their realm.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Users {
     realm: String,
+    known: RwLock<Arc<Known>>,
+}
+
+/// Who there is, and who may do what. It may change while connections are there.
+#[derive(Debug)]
+struct Known {
     users: Vec<User>,
     rules: Vec<Rule>,
 }
@@ -76,17 +86,26 @@ impl Users {
             .filter(|c| *c != '"' && *c != '\\' && !c.is_control())
             .collect();
         let rules = Vec::new();
-        Self { realm, users, rules }
+        let known = RwLock::new(Arc::new(Known { users, rules }));
+        Self { realm, known }
     }
     /// The same users, who may not do everything everywhere.
     #[must_use]
-    pub fn with_rules(mut self, rules: Vec<Rule>) -> Self {
-        self.rules = rules;
+    pub fn with_rules(self, rules: Vec<Rule>) -> Self {
+        let users = self.known().users.clone();
+        self.replace(users, rules);
         self
+    }
+    /// Other users, or other rules, for all requests from now on. Their hashes must be of the same realm.
+    pub fn replace(&self, users: Vec<User>, rules: Vec<Rule>) {
+        *self.known.write().expect(NOT_POISONED) = Arc::new(Known { users, rules });
+    }
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known.read().expect(NOT_POISONED))
     }
     /// Whether a user, whose credentials were good, may do this on this path.
     pub fn may(&self, user: &str, action: Action, path: &str) -> bool {
-        rules::allow(&self.rules, user, action, path)
+        rules::allow(&self.known().rules, user, action, path)
     }
 
     /// What the challenge names.
@@ -98,7 +117,7 @@ impl Users {
     pub fn check_basic(&self, name: &str, password: &str) -> bool {
         let given = hash::<Sha256>(&[name, &self.realm, password]);
         let mut good = false;
-        for user in &self.users {
+        for user in &self.known().users {
             good |= same(&user.name, name) & same(&user.ha1_sha256, &given);
         }
         good
@@ -203,7 +222,7 @@ impl Users {
         let ha2 = hash::<D>(&[method, &given.uri]);
         let response = given.response.to_ascii_lowercase();
         let mut good = false;
-        for user in &self.users {
+        for user in &self.known().users {
             let expected = match given.qop.as_str() {
                 "" => hash::<D>(&[ha1(user), &given.nonce, &ha2]),
                 qop => hash::<D>(&[ha1(user), &given.nonce, given.nc, &given.cnonce, qop, &ha2]),
@@ -480,7 +499,8 @@ mod tests {
     #[test]
     fn no_password_is_kept_and_nothing_is_shown() {
         let users = users();
-        let alice = &users.users[1];
+        let known = users.known();
+        let alice = &known.users[1];
         assert!(!alice.ha1_md5.contains("won") && !alice.ha1_sha256.contains("won"));
         let shown = format!("{users:?}");
         assert!(

@@ -4,10 +4,8 @@
 //!
 //! Not here: which connection belongs to which (`egress::rtsp`), RTSP itself (`parse`, `server`).
 
-/// Bytes of a head at most: proxies add headers of their own.
-pub const HEAD_MAX: usize = 16 * 1024;
-/// Headers of a head at most.
-pub const HEADERS_MAX: usize = 100;
+use super::Limits;
+
 /// Bytes of a cookie at most; those of players have 22 and less.
 pub const COOKIE_MAX: usize = 128;
 
@@ -62,7 +60,7 @@ pub struct Cookie(Box<str>);
 /// Why a head cannot be read. Holds nothing of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum HttpError {
-    #[error("an HTTP head of more than {HEAD_MAX} bytes or {HEADERS_MAX} headers")]
+    #[error("an HTTP head with more bytes or headers than allowed")]
     TooLong,
     #[error("expected an HTTP request line and `name: value` lines")]
     Malformed,
@@ -77,15 +75,15 @@ const ONVIF: &str = "rtsp.onvif.org";
 ///
 /// # Errors
 /// When it is too long or no HTTP.
-pub fn head(bytes: &[u8]) -> Result<Option<(Wish, usize)>, HttpError> {
-    let within = &bytes[..bytes.len().min(HEAD_MAX)];
+pub fn head(bytes: &[u8], limits: &Limits) -> Result<Option<(Wish, usize)>, HttpError> {
+    let within = &bytes[..bytes.len().min(limits.head)];
     let end = within.windows(2).enumerate().find_map(|(n, pair)| match pair {
         b"\n\n" => Some(n + 2),
         b"\n\r" if within.get(n + 2) == Some(&b'\n') => Some(n + 3),
         _ => None,
     });
     let Some(end) = end else {
-        let full = bytes.len() >= HEAD_MAX;
+        let full = bytes.len() >= limits.head;
         return if full { Err(HttpError::TooLong) } else { Ok(None) };
     };
     let text = String::from_utf8_lossy(&bytes[..end]);
@@ -101,7 +99,7 @@ pub fn head(bytes: &[u8]) -> Result<Option<(Wish, usize)>, HttpError> {
     for line in lines.map(str::trim).filter(|l| !l.is_empty()) {
         let (name, value) = line.split_once(':').ok_or(HttpError::Malformed)?;
         headers.push((name.trim(), value.trim()));
-        if headers.len() > HEADERS_MAX {
+        if headers.len() > limits.headers {
             return Err(HttpError::TooLong);
         }
     }
@@ -141,6 +139,10 @@ pub const TUNNEL_ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nServer: Louver\r\nConnecti
 pub fn refusal(status: u16) -> Vec<u8> {
     let (reason, text) = match status {
         400 => ("Bad Request", "This is no HTTP request.\n"),
+        431 => (
+            "Request Header Fields Too Large",
+            "Too many headers, or too long ones.\n",
+        ),
         408 => ("Request Timeout", "The other half of the tunnel did not come.\n"),
         503 => ("Service Unavailable", "Too many tunnels are waiting.\n"),
         _ => (
@@ -231,6 +233,10 @@ mod tests {
 
     use super::*;
 
+    fn read(bytes: &[u8]) -> Result<Option<(Wish, usize)>, HttpError> {
+        head(bytes, &Limits::DEFAULT)
+    }
+
     #[test]
     fn http_is_told_from_rtsp_by_its_first_bytes() {
         for (bytes, speaks) in [
@@ -254,9 +260,9 @@ mod tests {
     fn wish(text: &str) -> Wish {
         let text = text.replace('\n', "\r\n");
         for cut in 0..text.len() {
-            assert!(matches!(head(&text.as_bytes()[..cut]), Ok(None)), "cut at {cut}");
+            assert!(matches!(read(&text.as_bytes()[..cut]), Ok(None)), "cut at {cut}");
         }
-        let (wish, length) = head(&[text.as_bytes(), b"rest"].concat())
+        let (wish, length) = read(&[text.as_bytes(), b"rest"].concat())
             .ok()
             .flatten()
             .expect("a head");
@@ -308,16 +314,19 @@ mod tests {
 
     #[test]
     fn a_head_has_limits() {
-        let endless = vec![b'x'; HEAD_MAX];
-        assert_eq!(head(&endless).err(), Some(HttpError::TooLong));
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
-        assert_eq!(head(many.as_bytes()).err(), Some(HttpError::TooLong));
+        let endless = vec![b'x'; Limits::DEFAULT.head];
+        assert_eq!(read(&endless).err(), Some(HttpError::TooLong));
+        let many = format!(
+            "GET / HTTP/1.1\r\n{}\r\n",
+            "a: b\r\n".repeat(Limits::DEFAULT.headers + 1)
+        );
+        assert_eq!(read(many.as_bytes()).err(), Some(HttpError::TooLong));
         for bad in [
             "GET /\r\n\r\n",
             "GET / RTSP/1.0\r\n\r\n",
             "GET / HTTP/1.1\r\nx\r\n\r\n",
         ] {
-            assert_eq!(head(bad.as_bytes()).err(), Some(HttpError::Malformed), "{bad}");
+            assert_eq!(read(bad.as_bytes()).err(), Some(HttpError::Malformed), "{bad}");
         }
     }
 

@@ -7,12 +7,16 @@
 pub mod auth;
 pub mod headers;
 pub mod http;
+mod limits;
 pub mod parse;
 mod rules;
 pub mod server;
 pub mod url;
 
 use std::fmt;
+
+pub use limits::Limit;
+pub use limits::Limits;
 
 use url::Url;
 
@@ -188,6 +192,8 @@ fn reason(status: u16) -> &'static str {
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Long",
         415 => "Unsupported Media Type",
         451 => "Parameter Not Understood",
         453 => "Not Enough Bandwidth",

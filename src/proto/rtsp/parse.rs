@@ -3,16 +3,14 @@
 //! What comes out does not depend on the cuts: each byte is judged once, in its order, and limits count
 //! from where a message begins. Not here: what headers mean (`headers`), replies (`server`).
 
+use std::sync::Arc;
+
 use super::Interleaved;
+use super::Limit;
+use super::Limits;
 use super::Method;
 use super::Request;
 
-/// Bytes of a request line and its headers, which is what live555 allows.
-pub const HEAD_MAX: usize = 20_000;
-/// Headers of one message.
-pub const HEADERS_MAX: usize = 64;
-/// Bytes of a body: an SDP, or a list of parameters.
-pub const BODY_MAX: usize = 64 * 1024;
 /// Bytes between two messages that belong to none.
 pub const GARBAGE_MAX: usize = 64 * 1024;
 /// Bytes of a method; a longer word is garbage.
@@ -27,6 +25,32 @@ pub struct ParseError {
     /// The part of the grammar.
     pub context: &'static str,
     pub what: What,
+}
+
+/// Where a request line, a head, headers and a body are too long.
+const LINE: &str = "a request line";
+const HEAD: &str = "a request's head";
+const HEADERS: &str = "headers";
+const BODY: &str = "a body";
+
+impl ParseError {
+    /// The limit that was reached, if it was one that the operator can raise.
+    pub fn limit(&self) -> Option<Limit> {
+        match (self.what, self.context) {
+            (What::TooLong(_), LINE | HEAD) => Some(Limit::RequestSize),
+            (What::TooMany(_), HEADERS) => Some(Limit::RequestHeaders),
+            (What::TooLong(_), BODY) => Some(Limit::AnnounceSize),
+            _ => None,
+        }
+    }
+    /// What the peer is told (RFC 2326 section 11.3).
+    pub fn status(&self) -> u16 {
+        match (self.limit(), self.context) {
+            (None, _) => 400,
+            (Some(_), LINE) => 414,
+            (Some(_), _) => 413,
+        }
+    }
 }
 
 /// What is wrong.
@@ -60,6 +84,7 @@ pub struct Parser {
     head: Option<Box<(Option<Request>, usize)>>,
     garbage: usize,
     failed: bool,
+    limits: Arc<Limits>,
 }
 
 /// How far the head at `buf[start]` has been looked at; offsets from there.
@@ -85,6 +110,14 @@ enum Found {
 const SMALL: usize = 4096;
 
 impl Parser {
+    /// A parser at the start of a connection.
+    pub fn new(limits: Arc<Limits>) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
     /// Takes bytes in.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {
@@ -164,8 +197,9 @@ impl Parser {
             what,
         };
         while let Some(&byte) = bytes.get(scan.at) {
-            if scan.at >= HEAD_MAX {
-                return Err(wrong(scan, "a request's head", What::TooLong(HEAD_MAX)));
+            if scan.at >= self.limits.head {
+                let context = if scan.lines == 0 { LINE } else { HEAD };
+                return Err(wrong(scan, context, What::TooLong(self.limits.head)));
             }
             if scan.lines == 0 && !scan.fits_first_line(bytes, byte) {
                 return Ok(Found::Garbage(scan.at.max(1)));
@@ -177,13 +211,13 @@ impl Parser {
             let line = trim_end(&bytes[scan.line..scan.at]);
             if scan.lines == 0 && version(line).is_none() && status(line).is_none() {
                 let what = What::Expected("`METHOD URL RTSP/1.0`");
-                return Err(wrong(scan, "a request line", what));
+                return Err(wrong(scan, LINE, what));
             }
             if scan.lines > 0 && line.is_empty() {
                 return Ok(Found::Head(scan.at));
             }
-            if scan.lines > HEADERS_MAX {
-                return Err(wrong(scan, "headers", What::TooMany(HEADERS_MAX)));
+            if scan.lines > self.limits.headers {
+                return Err(wrong(scan, HEADERS, What::TooMany(self.limits.headers)));
             }
             scan.lines += 1;
             scan.line = scan.at;
@@ -207,10 +241,10 @@ impl Parser {
             })?;
             pos += line.len() as u64;
         }
-        let length = content_length(&headers);
+        let length = content_length(&headers, self.limits.body);
         let length = length.map_err(|what| ParseError {
             pos,
-            context: "a body",
+            context: BODY,
             what,
         })?;
         let first = trim_end(first);
@@ -329,7 +363,7 @@ fn header(line: &[u8], headers: &mut Vec<(String, String)>) -> Result<(), What> 
     Ok(())
 }
 
-fn content_length(headers: &[(String, String)]) -> Result<usize, What> {
+fn content_length(headers: &[(String, String)], most: usize) -> Result<usize, What> {
     let Some((_, value)) = headers
         .iter()
         .find(|h| h.0.eq_ignore_ascii_case("content-length"))
@@ -340,8 +374,8 @@ fn content_length(headers: &[(String, String)]) -> Result<usize, What> {
         return Err(What::Expected("a number in `Content-Length`"));
     }
     let length = value.parse().unwrap_or(usize::MAX); // digits that do not fit are too many
-    if length > BODY_MAX {
-        return Err(What::TooLong(BODY_MAX));
+    if length > most {
+        return Err(What::TooLong(most));
     }
     Ok(length)
 }
@@ -351,6 +385,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const HEAD_MAX: usize = Limits::DEFAULT.head;
+    const HEADERS_MAX: usize = Limits::DEFAULT.headers;
+    const BODY_MAX: usize = Limits::DEFAULT.body;
 
     /// What comes out of these pieces, in the order of the connection.
     fn read(pieces: &[&[u8]]) -> (Vec<Message>, Option<ParseError>) {

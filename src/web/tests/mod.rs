@@ -63,7 +63,7 @@ impl Served {
             metrics: Arc::clone(&metrics),
             clock,
             users: users.map(Arc::new),
-            options,
+            options: Live::new(options),
         };
         start(&tasks, listener, ctx);
         Self {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::kept::Kept;
 use crate::media::TrackId;
 use crate::proto::mikey::Message;
+use crate::proto::rtsp::Limit;
 
 /// A session of one connection. Ids come from the driver's generator; in hex they are the text on the wire.
 /// Another connection can use them only when their own is over (see [`super::Kept`]).
@@ -250,6 +251,8 @@ pub enum Event {
     TrackTornDown { session: SessionId, track: TrackId },
     /// Nothing was heard of the session for [`super::Options::idle`]; it is gone, as if torn down.
     TimedOut { session: SessionId },
+    /// Something was refused at a limit.
+    Limited(Limit),
     /// A user may not do what was asked on this path, which is as unsafe as [`Target::path`].
     Forbidden { path: String },
     /// Somebody gave wrong credentials for this path (not: none). The path is as unsafe as

@@ -65,6 +65,7 @@ pub fn outputs(now: Instant, choice: u8, pieces: &[&[u8]]) -> Vec<Output> {
 fn options(choice: u8) -> Options {
     let users = || Users::new("Louver", vec![User::new("user", "Louver", "pass")]);
     Options {
+        limits: Arc::default(),
         server_ports: (choice & 1 == 0).then_some((8000, 8001)),
         multicast: choice & 8 == 0,
         idle: Duration::from_secs(65),

@@ -55,7 +55,7 @@ impl Conn {
         let name = headers::session_id(request.header("Session")?);
         let digits = name.len() == 16 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let id = SessionId(u64::from_str_radix(name, 16).ok().filter(|_| digits)?);
-        (self.session(id).is_none() && self.sessions.len() < super::SESSIONS_MAX).then_some(id)
+        (self.session(id).is_none() && self.sessions.len() < self.options.limits.sessions).then_some(id)
     }
     /// Goes on with a session that another connection had.
     pub(super) fn adopt(&mut self, kept: Kept) {

@@ -37,23 +37,17 @@ pub use kept::Kept;
 use session::Session;
 use session::State;
 
+use super::Limit;
+use super::Limits;
 use super::Request;
 use super::Response;
 use super::auth::Users;
-use super::parse::BODY_MAX;
-use super::parse::HEAD_MAX;
 use super::parse::Message;
 use super::parse::ParseError;
 use super::parse::Parser;
 use super::url::Url;
 use crate::media::TrackId;
 
-/// Sessions of one connection.
-pub const SESSIONS_MAX: usize = 8;
-/// Tracks of one session.
-pub const TRACKS_MAX: usize = 16;
-/// Bytes kept while a request is being answered: a whole message, and what frames come with it.
-pub const BACKLOG_MAX: usize = 2 * (HEAD_MAX + BODY_MAX);
 /// Described paths that are remembered.
 const DESCRIBED_MAX: usize = 8;
 /// How long somebody with wrong credentials waits for the 401, after which the connection ends.
@@ -70,6 +64,8 @@ pub struct Options {
     /// Who may come in, and the realm. `None`: the listener is open.
     pub users: Option<Arc<Users>>,
     pub carrier: Carrier,
+    /// How much the peer may ask for.
+    pub limits: Arc<Limits>,
 }
 
 /// What carries the connection.
@@ -149,6 +145,13 @@ pub enum ConnError {
 }
 
 impl ConnError {
+    /// The limit that was reached, if it was one that the operator can raise.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Parse(error) => error.limit(),
+            Self::Backlog(_) => None,
+        }
+    }
     /// Whose doing it was: decides the log level.
     pub fn side(&self) -> Side {
         match self {
@@ -232,10 +235,10 @@ impl Conn {
     /// for sessions, which nobody can guess.
     pub fn new(now: Instant, options: Options, nonce: [u8; 16], ids: Box<dyn FnMut() -> u64 + Send>) -> Self {
         Self {
+            parser: Parser::new(Arc::clone(&options.limits)),
             options,
             nonce,
             ids,
-            parser: Parser::default(),
             out: VecDeque::new(),
             sessions: Vec::new(),
             announced: None,
@@ -248,7 +251,7 @@ impl Conn {
         }
     }
 
-    /// Takes one input. While an [`Ask`] is out bytes may come, but only [`BACKLOG_MAX`] are kept: better
+    /// Takes one input. While an [`Ask`] is out bytes may come, but only [`Limits::backlog`] are kept: better
     /// do not read meanwhile.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), ConnError> {
         self.now = now;
@@ -285,7 +288,7 @@ impl Conn {
         self.now = now;
         if let Some(pending) = self.pending.take() {
             self.answered(*pending, answer);
-            // An error here has its 400 and its end; there is nobody to be told.
+            // An error here has its reply and its end; there is nobody to be told.
             let _told = self.read();
         }
     }
@@ -310,15 +313,16 @@ impl Conn {
                     self.interleaved(frame);
                 }
                 Err(error) => {
-                    self.send(&Response::new(400));
+                    self.send(&Response::new(error.status()));
                     self.closed = true;
                     return Err(ConnError::Parse(error));
                 }
             }
         }
-        if self.pending.is_some() && self.parser.waiting() > BACKLOG_MAX {
+        let backlog = self.options.limits.backlog();
+        if self.pending.is_some() && self.parser.waiting() > backlog {
             self.closed = true;
-            return Err(ConnError::Backlog(BACKLOG_MAX));
+            return Err(ConnError::Backlog(backlog));
         }
         Ok(())
     }

@@ -4,9 +4,7 @@ use super::Carrier;
 use super::Conn;
 use super::Output;
 use super::Pending;
-use super::SESSIONS_MAX;
 use super::Session;
-use super::TRACKS_MAX;
 use super::Waiting;
 use super::ask::Ask;
 use super::ask::ChosenTransport;
@@ -27,6 +25,7 @@ use super::session::State;
 use super::session::TrackSetup;
 use crate::media::TrackId;
 use crate::proto::mikey;
+use crate::proto::rtsp::Limit;
 use crate::proto::rtsp::Request;
 use crate::proto::rtsp::Response;
 use crate::proto::rtsp::headers;
@@ -81,9 +80,19 @@ impl Conn {
                 self.pending = Some(Box::new(Pending { cseq, waiting }));
                 self.out.push_back(Output::Ask(Ask::Setup(ask)));
             }
-            Err(No(status, None)) => self.send_status(status, cseq),
-            Err(No(status, Some(reason))) => {
-                self.send(&Response::with_reason(status, reason).header("CSeq", cseq));
+            Err(No(status, reason)) => {
+                if status == 453 {
+                    // A session that is named is full, or else there is none left to be had.
+                    let limit = match request.header("Session") {
+                        Some(_) => Limit::Tracks,
+                        None => Limit::SessionsPerConnection,
+                    };
+                    self.out.push_back(Output::Event(Event::Limited(limit)));
+                }
+                match reason {
+                    None => self.send_status(status, cseq),
+                    Some(reason) => self.send(&Response::with_reason(status, reason).header("CSeq", cseq)),
+                }
             }
         }
     }
@@ -254,7 +263,7 @@ impl Conn {
             && session.rendition == subject.rendition
             && session.path == subject.target.path;
         let again = session.has(subject.track);
-        let full = session.tracks.len() >= TRACKS_MAX && !again;
+        let full = session.tracks.len() >= self.options.limits.tracks && !again;
         if named {
             let flows = again && session.state != State::Ready;
             if session.path != subject.target.path {
@@ -279,7 +288,7 @@ impl Conn {
         if same && !kind_fits && session.state == State::Ready {
             return Ok(Place::Instead(id));
         }
-        if self.sessions.len() >= SESSIONS_MAX {
+        if self.sessions.len() >= self.options.limits.sessions {
             Err(453)
         } else {
             Ok(Place::New)

@@ -87,6 +87,7 @@ impl Peer {
     ) -> Self {
         let now = some_instant();
         let options = Options {
+            limits: Arc::default(),
             server_ports,
             multicast,
             idle: IDLE,

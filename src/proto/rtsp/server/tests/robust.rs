@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::proto::rtsp::server::BACKLOG_MAX;
+use crate::proto::rtsp::Limits;
 use crate::proto::rtsp::server::ConnError;
 use crate::proto::rtsp::server::Event;
 use crate::proto::rtsp::server::Refusal;
@@ -174,12 +174,12 @@ fn requests_behind_a_question_wait_in_their_order_and_only_so_many() {
         "as long as the driver thinks nothing times out"
     );
 
-    let flood = vec![b'\n'; BACKLOG_MAX + 1];
+    let flood = vec![b'\n'; Limits::DEFAULT.backlog() + 1];
     let error = peer
         .conn
         .handle(peer.now, Input::Bytes(&flood))
         .expect_err("too much");
-    assert_eq!(error, ConnError::Backlog(BACKLOG_MAX));
+    assert_eq!(error, ConnError::Backlog(Limits::DEFAULT.backlog()));
     assert_eq!(peer.drain(), [Output::Close]);
 }
 
@@ -257,6 +257,7 @@ fn a_reader_by_tcp_may_be_silent_while_it_plays_but_not_while_it_pauses() {
 #[test]
 fn ids_of_sessions_differ_even_if_the_generator_repeats_itself() {
     let options = Options {
+        limits: Arc::default(),
         server_ports: None,
         multicast: false,
         idle: IDLE,

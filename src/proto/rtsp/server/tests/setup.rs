@@ -1,10 +1,11 @@
 //! SETUP: dialects of the URL, lists of transports, channels, limits.
 
 use super::*;
+use crate::proto::rtsp::Limit;
+use crate::proto::rtsp::Limits;
 use crate::proto::rtsp::server::ChosenTransport;
+use crate::proto::rtsp::server::Event;
 use crate::proto::rtsp::server::Rendition;
-use crate::proto::rtsp::server::SESSIONS_MAX;
-use crate::proto::rtsp::server::TRACKS_MAX;
 
 fn setup(url: &str, transport: &str) -> String {
     format!("SETUP {url} RTSP/1.0\nCSeq: 3\nTransport: {transport}")
@@ -287,12 +288,29 @@ fn a_refused_setup_leaves_the_session_as_it_was() {
     );
 }
 
+/// 453, and the driver is told why.
+#[track_caller]
+fn refused_at(peer: &mut Peer, setup: &str, limit: Limit) {
+    let outputs = peer.say(setup);
+    assert_eq!(outputs[0], Output::Event(Event::Limited(limit)));
+    let Output::Send(reply) = &outputs[1] else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(Reply::read(reply).status, 453);
+}
+
 #[test]
 fn one_connection_may_have_sessions_of_several_paths_up_to_a_limit() {
     let mut peer = Peer::open();
     let of = |n: usize| setup(&format!("rtsp://h/cam{n}/trackID=0"), "RTP/AVP/TCP");
-    let mut ids: Vec<String> = (0..SESSIONS_MAX).map(|n| peer.set_up(&of(n)).session()).collect();
-    assert_eq!(peer.reply(&of(SESSIONS_MAX)).status, 453);
+    let mut ids: Vec<String> = (0..Limits::DEFAULT.sessions)
+        .map(|n| peer.set_up(&of(n)).session())
+        .collect();
+    refused_at(
+        &mut peer,
+        &of(Limits::DEFAULT.sessions),
+        Limit::SessionsPerConnection,
+    );
     let first = ids.remove(0);
     let play = format!("PLAY rtsp://h/cam0 RTSP/1.0\nCSeq: 4\nSession: {first}");
     assert_eq!(peer.ask(&play), Ask::Play { session: FIRST });
@@ -300,7 +318,7 @@ fn one_connection_may_have_sessions_of_several_paths_up_to_a_limit() {
     peer.say(&format!(
         "TEARDOWN rtsp://h/cam0 RTSP/1.0\nCSeq: 5\nSession: {first}"
     ));
-    assert!(!ids.contains(&peer.set_up(&of(SESSIONS_MAX)).session()));
+    assert!(!ids.contains(&peer.set_up(&of(Limits::DEFAULT.sessions)).session()));
 }
 
 #[test]
@@ -334,10 +352,11 @@ fn a_session_of_another_connection_by_tcp_is_not_found() {
 fn a_session_has_a_limit_of_tracks() {
     let mut peer = Peer::open();
     let session = format!("\nSession: {}", peer.set_up(&tcp(0)).session());
-    for n in 1..TRACKS_MAX {
+    for n in 1..Limits::DEFAULT.tracks {
         peer.set_up(&format!("{}{session}", tcp(n)));
     }
-    assert_eq!(peer.reply(&format!("{}{session}", tcp(TRACKS_MAX))).status, 453);
+    let more = format!("{}{session}", tcp(Limits::DEFAULT.tracks));
+    refused_at(&mut peer, &more, Limit::Tracks);
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! SIGHUP: what the configuration says now takes effect, as far as that can be while others watch.
+//!
+//! Paths that stayed the same are not touched. Nothing changes when the file has a mistake.
+
+use std::sync::Arc;
+
+use crate::app::Start;
+use crate::app::hub_options;
+use crate::app::listen::Bound;
+use crate::app::rtsp_options;
+use crate::app::rules;
+use crate::app::sources::Sources;
+use crate::app::web_options;
+use crate::base::live::Live;
+use crate::base::tls::Identity;
+use crate::config::Config;
+use crate::config::credentials;
+use crate::egress::rtsp;
+use crate::hub::Hub;
+use crate::proto::rtsp::auth::Users;
+use crate::web;
+
+/// What can be changed while the program runs.
+pub(super) struct Running {
+    /// As it was started: what cannot change is compared with this.
+    pub(super) start: Start,
+    pub(super) bound: Bound,
+    pub(super) sources: Sources,
+    pub(super) hub: Arc<Hub>,
+    pub(super) users: Option<Arc<Users>>,
+    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) rtsp: Live<rtsp::Options>,
+    pub(super) web: Live<web::Options>,
+}
+
+impl Running {
+    /// Reads the configuration again and follows it.
+    pub(super) fn reload(&mut self) {
+        let config = match (self.start.reload)() {
+            Ok(config) => config,
+            Err(error) => {
+                return tracing::error!(
+                    error,
+                    "The configuration was not taken over; all stays as it was."
+                );
+            }
+        };
+        for key in self.start.config.fixed_keys_that_differ(&config) {
+            tracing::warn!(key, "This key has changed; it takes effect at the next start.");
+        }
+        self.users(&config);
+        self.limits(&config);
+        if let Err(error) = self.start.log.follow(config.log.as_deref()) {
+            tracing::error!(%error, "What is logged stays as it was.");
+        }
+        self.certificate();
+        self.sources.apply(&config);
+        tracing::info!(paths = config.paths.len(), "The configuration was read again.");
+    }
+
+    /// For new requests, on connections that are there too.
+    fn users(&self, config: &Config) {
+        let Some(users) = &self.users else {
+            return; // no listener asks for any
+        };
+        let mut asking = config.clone();
+        // Listeners are those of the start, whatever the file says of them now.
+        asking.rtsp.listen.clone_from(&self.start.config.rtsp.listen);
+        asking.rtsps.listen.clone_from(&self.start.config.rtsps.listen);
+        asking.http.listen.clone_from(&self.start.config.http.listen);
+        asking.auth.required = self.start.config.auth.required;
+        match credentials::of(&asking, &self.start.data_dir) {
+            Ok(Some(now)) if now.new.is_none() => users.replace(now.users, rules(config)),
+            Ok(_) => tracing::warn!(
+                key = "[[auth.users]]",
+                "No user is left; a password is made at the next start, and the former users stay until then."
+            ),
+            Err(error) => tracing::error!(%error, "Users stay as they were."),
+        }
+    }
+
+    /// For those who come from now on; who is there stays.
+    fn limits(&self, config: &Config) {
+        let fixed = &self.start.config;
+        let rtsp = rtsp_options(config);
+        self.rtsp.set(rtsp::Options {
+            multicast: self.rtsp.get().multicast,
+            ..rtsp
+        });
+        self.web.set(web_options(config, &self.bound));
+        let mut hub = hub_options(config);
+        hub.k = fixed.privacy.k;
+        self.hub.set_options(hub);
+    }
+
+    /// It may have been renewed.
+    fn certificate(&self) {
+        match self.identity.as_ref().map(|identity| identity.reload()) {
+            None => {}
+            Some(Ok(())) => tracing::info!("The certificate was read again."),
+            Some(Err(error)) => tracing::error!(%error, "The certificate stays as it was."),
+        }
+    }
+}

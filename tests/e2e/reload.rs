@@ -1,0 +1,219 @@
+//! SIGHUP: the configuration is followed, and viewers of paths that stayed the same lose nothing.
+
+use std::time::Duration;
+
+use md5::Digest;
+use md5::Md5;
+use sha2::Sha256;
+
+use crate::http;
+use crate::relay::Options;
+use crate::relay::Relay;
+use crate::relay::basic;
+use crate::relay::eventually;
+use crate::rtsp::Conn;
+use crate::watchful::Watchful;
+
+const MOMENT: Duration = Duration::from_millis(300);
+
+/// A path with a test picture of this width.
+fn pattern(path: &str, width: u32) -> String {
+    format!("[paths.{path}]\nsource = \"pattern:?size={width}x120&fps=25\"\n")
+}
+
+fn started(config: &str) -> Relay {
+    Relay::start(Options::default().config(config))
+}
+
+fn describe(relay: &Relay, path: &str) -> u16 {
+    let mut conn = Conn::open([127, 0, 0, 1].into(), relay.addr("rtsp"));
+    conn.request("DESCRIBE", &relay.rtsp(path), &[]).status
+}
+
+fn paths(relay: &Relay) -> Vec<String> {
+    let paths = relay.api("/api/v1/paths");
+    let items = paths["items"].as_array().unwrap();
+    items
+        .iter()
+        .map(|p| p["path"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn paths_come_go_and_change_beside_one_that_stays() {
+    let stays = pattern("stays", 160);
+    let before = [&*stays, &pattern("changes", 160), &pattern("goes", 160)].concat();
+    let relay = started(&before);
+    let mut watching = Watchful::of(&relay, "stays");
+    let mut changed = Watchful::of(&relay, "changes");
+    let mut gone = Watchful::of(&relay, "goes");
+    changed.watch(MOMENT);
+    gone.watch(MOMENT);
+    relay.reconfigure(&[&*stays, &pattern("changes", 320), &pattern("comes", 160)].concat());
+    watching.watch(MOMENT);
+    changed.until_cut_off();
+    gone.until_cut_off();
+    relay.wait_for_state("comes", "ready");
+    relay.wait_for_state("changes", "ready");
+    assert_eq!(paths(&relay), ["changes", "comes", "stays"]);
+    assert_eq!(describe(&relay, "goes"), 404);
+    Watchful::of(&relay, "changes").watch(MOMENT);
+    for _ in 0..3 {
+        relay.reconfigure(&[&*stays, &pattern("changes", 320), &pattern("comes", 160)].concat());
+        watching.watch(MOMENT);
+    }
+    relay.stop();
+}
+
+#[test]
+fn a_file_with_a_mistake_is_told_by_line_and_changes_nothing() {
+    let stays = pattern("stays", 160);
+    let relay = started(&stays);
+    let mut watching = Watchful::of(&relay, "stays");
+    relay.reconfigure(&format!("{}[publish]\nallow = \"no\"\n", pattern("comes", 160)));
+    let log = relay.log();
+    assert!(log.contains("louver.toml:4: "), "{log}");
+    watching.watch(MOMENT);
+    assert_eq!(paths(&relay), ["stays"]);
+    relay.rewrite(&stays); // `louver stats` reads it too
+    relay.stop();
+}
+
+#[test]
+fn keys_that_need_another_start_are_named() {
+    let stays = pattern("stays", 160);
+    let relay = started(&stays);
+    let mut watching = Watchful::of(&relay, "stays");
+    relay.reconfigure(&format!(
+        "{stays}[rtsps]\nlisten = \"127.0.0.1:0\"\n[privacy]\nk = 7\n"
+    ));
+    let log = relay.log();
+    for key in ["[rtsps] listen", "[privacy] k"] {
+        let line = log.lines().find(|l| l.contains(key));
+        assert!(
+            line.is_some_and(|l| l.contains("at the next start")),
+            "{key}: {log}"
+        );
+    }
+    watching.watch(MOMENT);
+    relay.stop();
+}
+
+fn user(name: &str, password: &str) -> String {
+    let secret = format!("{name}:Louver:{password}");
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    format!(
+        "[[auth.users]]\nname = \"{name}\"\nha1_md5 = \"{}\"\nha1_sha256 = \"{}\"\n",
+        hex(&Md5::digest(&secret)),
+        hex(&Sha256::digest(&secret))
+    )
+}
+
+#[test]
+fn users_and_rules_count_for_the_next_request() {
+    const ALWAYS: &str = "[auth]\nrequired = \"always\"\n";
+    let (anna, bob) = (user("anna", "pw-of-anna"), user("bob", "pw-of-bob"));
+    let both = "[paths.cam]\nsource = \"pattern:?size=160x120&fps=25\"\n";
+    let options = Options::default().config(&format!("{both}{ALWAYS}{anna}"));
+    let mut relay = Relay::start(options.login("anna", "pw-of-anna"));
+    let conn = |name: &str| {
+        let conn = Conn::open([127, 0, 0, 1].into(), relay.addr("rtsp"));
+        conn.header("Authorization", &basic(name, &format!("pw-of-{name}")))
+    };
+    let status = |name: &str| conn(name).request("DESCRIBE", &relay.rtsp("cam"), &[]).status;
+    let page = |name: &str| {
+        let authorization = basic(name, &format!("pw-of-{name}"));
+        let headers = [("Authorization", &*authorization)];
+        http::request(
+            http::LOCAL,
+            relay.addr("http"),
+            "GET",
+            "/live/cam/snapshot.jpg",
+            &headers,
+        )
+        .status
+    };
+    let mut watching = Watchful::on(conn("anna"), "cam");
+    assert_eq!((status("anna"), status("bob")), (200, 401));
+    assert_eq!((page("anna"), page("bob")), (200, 401));
+
+    relay.reconfigure(&format!("{both}{ALWAYS}{anna}{bob}"));
+    assert_eq!((status("anna"), status("bob")), (200, 200));
+    relay.reconfigure(&format!("{both}read = [\"bob\"]\n{ALWAYS}{anna}{bob}"));
+    assert_eq!((status("anna"), status("bob")), (403, 200));
+    assert_eq!((page("anna"), page("bob")), (403, 200));
+    relay.reconfigure(&format!("{both}{ALWAYS}{bob}"));
+    assert_eq!((status("anna"), status("bob")), (401, 200));
+    watching.watch(MOMENT);
+    drop(watching);
+    relay.login_as("bob", "pw-of-bob");
+}
+
+#[test]
+fn limits_and_what_is_logged_follow_the_file() {
+    let stays = pattern("stays", 160);
+    let mut options = Options::default().config(&stays);
+    options.log_by_file = true;
+    let relay = Relay::start(options);
+    let mut watching = Watchful::of(&relay, "stays");
+    let tried = || {
+        let mut conn = Conn::open([127, 0, 0, 1].into(), relay.addr("rtsp"));
+        let url = format!("{}/trackID=0", relay.rtsp("stays"));
+        conn.request("SETUP", &url, &[("Transport", "RTP/AVP/TCP;interleaved=0-1")])
+            .status
+    };
+    assert_eq!(tried(), 200);
+    relay.reconfigure(&format!("{stays}[limits]\nsessions = 1\n"));
+    assert_eq!(tried(), 453);
+    watching.watch(MOMENT);
+    // With errors alone nobody is told that the file was read; that it was shows in its limit.
+    let before = relay.log();
+    relay.rewrite(&format!("{stays}[log]\nfilter = \"error\"\n"));
+    relay.signal("HUP");
+    eventually("the limit is gone", || (tried() == 200).then_some(()));
+    assert_eq!(relay.log(), before);
+    relay.reconfigure(&stays);
+    watching.watch(MOMENT);
+    relay.stop();
+}
+
+#[test]
+fn a_publisher_outlives_the_configuring_of_its_path_and_ends_when_a_camera_takes_it() {
+    const SDP: &str = "v=0\r\nm=audio 0 RTP/AVP 8\r\na=control:a\r\n";
+    let (stays, named) = (pattern("stays", 160), "[paths.live]\nsource = \"publish:\"\n");
+    let relay = started(&stays);
+    let mut watching = Watchful::of(&relay, "stays");
+    let mut publisher = Conn::open([127, 0, 0, 3].into(), relay.addr("rtsp"));
+    let url = relay.rtsp("live");
+    assert_eq!(publisher.request_with("ANNOUNCE", &url, &[], SDP).status, 200);
+    let transport = [("Transport", "RTP/AVP/TCP;interleaved=0-1;mode=record")];
+    publisher.ok("SETUP", &format!("{url}/a"), &transport);
+    publisher.ok("RECORD", &url, &[]);
+    let mut sequence = 0_u16;
+    let mut send = |publisher: &mut Conn| {
+        let [high, low] = sequence.to_be_bytes();
+        let time = (u32::from(sequence) * 160).to_be_bytes();
+        sequence += 1;
+        let packet = [&[0x80, 8, high, low], &time[..], &[0, 0, 0, 9], &[0x55; 160]].concat();
+        publisher.try_send_packet(0, &packet)
+    };
+    assert!(send(&mut publisher));
+    relay.wait_for_state("live", "ready");
+    let source = |relay: &Relay| relay.api("/api/v1/paths")["items"][0]["source"].clone();
+    for (config, told) in [
+        (format!("{stays}{named}"), "publish:"),
+        (stays.clone(), "publisher"),
+    ] {
+        relay.reconfigure(&config);
+        assert_eq!(source(&relay), told);
+        assert!(send(&mut publisher) && !publisher.has_ended());
+        relay.wait_for_state("live", "ready");
+    }
+    relay.reconfigure(&format!("{stays}{}", pattern("live", 160)));
+    eventually("the publisher is sent away", || {
+        let _ = send(&mut publisher);
+        publisher.has_ended().then_some(())
+    });
+    watching.watch(MOMENT);
+    relay.stop();
+}
