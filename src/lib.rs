@@ -23,6 +23,9 @@ pub mod ingest; // cameras and test pictures; ends in hub::Publisher
 pub mod analytics; // behind the door: sessions, store, questions
 pub mod privacy; // THE ROOM: RawViewer goes in, Viewer comes out
 
+pub mod audit; // who did what to the statistics: a chain of entries
+pub mod scan; // finds personal data in files
+
 pub mod egress; // readers attach, bytes leave; RTSP publishers arrive
 pub mod web; // page, pictures, API over HTTP
 

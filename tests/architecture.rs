@@ -60,6 +60,8 @@ const ROOMS: &[Room] = &[
         &["base", "privacy::Viewer", "privacy::ClientClass", "telemetry"],
         &["RawViewer", "PeerAddr"],
     ),
+    room("audit", &["base", "telemetry"], &["PeerAddr", "RawViewer"]),
+    room("scan", &[], &[]),
     room(
         "egress",
         &[
@@ -88,6 +90,7 @@ const ROOMS: &[Room] = &[
             "privacy",
             "analytics",
             "telemetry",
+            "audit",
             // The same users watch over HTTP and RTSP, so their hashes have one home.
             "proto::rtsp::auth",
         ],
@@ -109,10 +112,12 @@ const ROOMS: &[Room] = &[
         &[
             "analytics",
             "app",
+            "audit",
             "av",
             "base",
             "config",
             "logs",
+            "scan",
             "telemetry",
             "web",
         ],

@@ -4,6 +4,7 @@
 //! surprise later, and so that the addresses are known when they are told.
 
 mod listen;
+mod papers;
 mod reload;
 mod signals;
 mod sources;
@@ -21,6 +22,8 @@ use crate::analytics::Recorder;
 use crate::analytics::Store;
 use crate::base::clock::SystemClock;
 use crate::base::live::Live;
+use crate::base::master::Master;
+use crate::base::master::MasterError;
 use crate::base::tasks::Tasks;
 use crate::base::tls;
 use crate::base::tls::Identity;
@@ -54,7 +57,7 @@ use signals::Signals;
 use sources::Sources;
 
 /// How long each group of tasks may take to end. All groups together stay under the promised 5 s.
-const GRACE: Duration = Duration::from_millis(1_500);
+const GRACE: Duration = Duration::from_millis(1_200);
 
 /// Everything that a start needs, checked.
 pub struct Start {
@@ -85,6 +88,10 @@ pub enum AppError {
     Credentials(#[from] CredentialsError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Master(#[from] MasterError),
+    #[error("the system has no thread for the audit trail")]
+    Audit(#[source] io::Error),
     #[error("time zone `{0}` is unknown to this system")]
     TimeZone(String),
     #[error("signals cannot be received")]
@@ -102,6 +109,8 @@ struct Groups {
     sources: Tasks,
     /// The session store, last: it takes the final events.
     analytics: Tasks,
+    /// The audit trail, after it: it takes what all others did.
+    audit: Tasks,
 }
 
 /// Runs until a signal ends it.
@@ -122,6 +131,8 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     bound.announce();
 
     let groups = Groups::default();
+    let master = Master::load_or_make(&start.data_dir)?;
+    let audit = papers::begin_audit(&groups.audit, &start, &master, &clock)?;
     let hub = Hub::new(
         hub_options(&start.config),
         clock.clone(),
@@ -165,6 +176,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         door,
         recorder,
         store,
+        audit: audit.clone(),
         metrics: Arc::clone(&start.metrics),
         clock,
         users: None,
@@ -180,6 +192,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
 
     let mut running = Running {
         start,
+        audit: audit.clone(),
         bound,
         sources,
         hub,
@@ -194,6 +207,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
             Signal::Reload => running.reload(),
         }
     }
+    papers::note_end(&audit);
     drain(groups, signals).await
 }
 
@@ -229,7 +243,8 @@ async fn drain(groups: Groups, mut signals: Signals) -> Result<(), AppError> {
         let served = groups.serving.shutdown(GRACE).await;
         let sourced = groups.sources.shutdown(GRACE).await;
         let stored = groups.analytics.shutdown(GRACE).await;
-        served && sourced && stored
+        let noted = groups.audit.shutdown(GRACE).await;
+        served && sourced && stored && noted
     };
     tokio::select! {
         all = in_order => if all { Ok(()) } else { Err(AppError::LeftBehind) },

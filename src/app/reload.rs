@@ -7,10 +7,13 @@ use std::sync::Arc;
 use crate::app::Start;
 use crate::app::hub_options;
 use crate::app::listen::Bound;
+use crate::app::papers;
 use crate::app::rtsp_options;
 use crate::app::rules;
 use crate::app::sources::Sources;
 use crate::app::web_options;
+use crate::audit::Audit;
+use crate::audit::Outcome;
 use crate::base::live::Live;
 use crate::base::tls::Identity;
 use crate::config::Config;
@@ -24,6 +27,7 @@ use crate::web;
 pub(super) struct Running {
     /// As it was started: what cannot change is compared with this.
     pub(super) start: Start,
+    pub(super) audit: Audit,
     pub(super) bound: Bound,
     pub(super) sources: Sources,
     pub(super) hub: Arc<Hub>,
@@ -39,6 +43,7 @@ impl Running {
         let config = match (self.start.reload)() {
             Ok(config) => config,
             Err(error) => {
+                papers::note_reload(&self.audit, Outcome::Refused);
                 return tracing::error!(
                     error,
                     "The configuration was not taken over; all stays as it was."
@@ -55,6 +60,7 @@ impl Running {
         }
         self.certificate();
         self.sources.apply(&config);
+        papers::note_reload(&self.audit, Outcome::Done);
         tracing::info!(paths = config.paths.len(), "The configuration was read again.");
     }
 

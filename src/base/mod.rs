@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod live;
+pub mod master;
 pub mod peer;
 pub mod seats;
 pub mod tasks;

@@ -49,6 +49,12 @@ pub(super) enum Command {
     Stats(StatsArgs),
     /// Say what is wrong in the configuration, and at which line
     Check(Places),
+    /// What is known of viewers, what is not, and the papers about it
+    #[command(subcommand)]
+    Privacy(PrivacyCommand),
+    /// Who did what to the statistics and their settings
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Users of the configuration
     #[command(subcommand)]
     User(UserCommand),
@@ -57,6 +63,52 @@ pub(super) enum Command {
         /// The shell
         shell: Shell,
     },
+}
+
+/// Of `privacy`.
+#[derive(Subcommand, Debug)]
+pub(super) enum PrivacyCommand {
+    /// Find personal data in files and below directories, also deleted rows of databases and gzip; exit status 1 when
+    /// there are some. Values are never shown
+    Scan {
+        /// Do not count loopback addresses, and those that were made for documents
+        #[arg(long)]
+        ignore_harmless: bool,
+        /// Files and directories
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+}
+
+/// Of `audit`.
+#[derive(Subcommand, Debug)]
+pub(super) enum AuditCommand {
+    /// Print the trail, oldest entry first
+    Show(AuditShowArgs),
+    /// Check every entry, every link and every checkpoint; exit status 1 when somebody meddled
+    Verify(AuditVerifyArgs),
+}
+
+/// Of `audit show`.
+#[derive(Args, Debug)]
+pub(super) struct AuditShowArgs {
+    #[command(flatten)]
+    pub(super) places: Places,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// From when, as for `stats` [default: the beginning]
+    #[arg(long, value_name = "T")]
+    pub(super) since: Option<String>,
+}
+
+/// Of `audit verify`.
+#[derive(Args, Debug)]
+pub(super) struct AuditVerifyArgs {
+    #[command(flatten)]
+    pub(super) places: Places,
+    /// A log or another text with copies of checkpoints, such as the journal of this machine or of another
+    #[arg(long, value_name = "FILE")]
+    pub(super) checkpoints: Vec<PathBuf>,
 }
 
 /// Of `user`.
@@ -165,7 +217,7 @@ impl RunArgs {
     /// The first thing here that means nothing before this command.
     pub(super) fn meaningless_before(&self, command: &Command) -> Option<&'static str> {
         let reads_places = match command {
-            Command::Run(_) | Command::Check(_) | Command::Stats(_) => true,
+            Command::Run(_) | Command::Check(_) | Command::Stats(_) | Command::Audit(_) => true,
             Command::User(user) => !matches!(user, UserCommand::Hash { .. }),
             _ => false,
         };

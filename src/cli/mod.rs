@@ -4,11 +4,13 @@
 //! or configuration. Not here: what the commands tell of (each asks its room).
 
 mod args;
+mod audit;
 mod check;
 mod devices;
 mod formats;
 mod process;
 mod run;
+mod scan;
 mod sources;
 mod stats;
 mod user;
@@ -114,7 +116,23 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
         Command::Devices(output) => devices::devices(output.json),
         Command::Formats(output) => formats::formats(output.json),
         Command::User(command) => user::user(command, &before.places),
+        Command::Privacy(command) => privacy(command),
+        Command::Audit(args::AuditCommand::Show(args)) => {
+            audit::show(&args.places.clone().or(&before.places), &args)
+        }
+        Command::Audit(args::AuditCommand::Verify(args)) => {
+            audit::verify(&args.places.clone().or(&before.places), &args.checkpoints)
+        }
         Command::Completions { shell } => completions(shell),
+    }
+}
+
+fn privacy(command: args::PrivacyCommand) -> Result<(), Failure> {
+    match command {
+        args::PrivacyCommand::Scan {
+            ignore_harmless,
+            paths,
+        } => scan::scan(&paths, ignore_harmless),
     }
 }
 

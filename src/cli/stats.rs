@@ -9,15 +9,21 @@ use crate::analytics::Store;
 use crate::analytics::query;
 use crate::analytics::query::Question;
 use crate::analytics::table;
+use crate::audit::Action;
+use crate::audit::Actor;
+use crate::audit::Event;
+use crate::audit::Purpose;
 use crate::base::clock::Clock;
 use crate::base::clock::SystemClock;
 use crate::cli::Failure;
 use crate::cli::args::Places;
 use crate::cli::args::StatsArgs;
+use crate::cli::audit;
 use crate::cli::load;
 use crate::cli::result;
 use crate::cli::when;
 use crate::cli::when::End;
+use crate::config::path_name_error;
 use crate::config::places::data_dir;
 use crate::web::api;
 
@@ -26,19 +32,26 @@ pub(super) fn stats(places: &Places, args: &StatsArgs) -> Result<(), Failure> {
     let config = load(places)?;
     let zone = TimeZone::get(&config.privacy.time_zone).map_err(Failure::usage)?;
     let question = question(args, &zone)?;
-    let data_dir = data_dir(&config).map_err(Failure::usage)?;
+    let dir = data_dir(&config).map_err(Failure::usage)?;
     let options = analytics::Options {
         time_zone: zone,
         k: config.privacy.k,
     };
     let answer = async {
-        let store = Store::open(&data_dir, Mode::ReadOnly, options).await?;
+        let store = Store::open(&dir, Mode::ReadOnly, options).await?;
         query::stats(&store, &question).await
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let answer = runtime.block_on(answer).map_err(Failure::running)?;
+    let viewed = Event::new(Actor::Shell, Action::ReportViewed, Purpose::Audience);
+    let path = question.path.as_deref().unwrap_or_default();
+    let object = match path_name_error(path) {
+        Some(_) if !path.is_empty() => "other",
+        _ => path,
+    };
+    audit::note_where_kept(&dir, viewed.object(object));
     let text = match args.output.json {
         true => api::to_line(&api::StatsJson::from(&answer)),
         false => table::render(&answer),

@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod limits;
 pub mod places;
+mod settings;
 pub mod units;
 mod values;
 

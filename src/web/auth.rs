@@ -23,6 +23,11 @@ pub(super) fn may_watch(users: &Users, headers: &HeaderMap, path: &str) -> bool 
     given(headers).is_some_and(|(name, _)| users.may(&name, Action::Read, path))
 }
 
+/// The name that the request gives, whose credentials [`admits`] found good.
+pub(super) fn name(headers: &HeaderMap) -> Option<Zeroizing<String>> {
+    given(headers).map(|(name, _)| name)
+}
+
 fn given(headers: &HeaderMap) -> Option<(Zeroizing<String>, Zeroizing<String>)> {
     basic(headers.get(header::AUTHORIZATION)?.as_bytes())
 }

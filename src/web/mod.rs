@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::analytics::Recorder;
 use crate::analytics::Store;
+use crate::audit::Audit;
 use crate::base::clock::SharedClock;
 use crate::base::live::Live;
 use crate::base::peer::PeerAddr;
@@ -90,6 +91,7 @@ pub struct Context {
     pub door: Arc<Door>,
     pub recorder: Recorder,
     pub store: Store,
+    pub audit: Audit,
     pub metrics: Arc<Metrics>,
     pub clock: SharedClock,
     /// Who may read here; `None`: this listener is open.

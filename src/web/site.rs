@@ -19,6 +19,13 @@ use hyper::http::request::Parts;
 use tokio::net::TcpListener;
 
 use crate::analytics::query;
+use crate::analytics::query::Question;
+use crate::analytics::query::Stats;
+use crate::audit::Action;
+use crate::audit::Actor;
+use crate::audit::Event;
+use crate::audit::Outcome;
+use crate::audit::Purpose;
 use crate::base::peer::PeerAddr;
 use crate::base::tasks::Tasks;
 use crate::egress::pictures;
@@ -131,8 +138,12 @@ impl Site {
             && !auth::admits(users, &asked.headers)
         {
             self.ctx.metrics.lose(Reason::Unauthorized, 1);
-            // Guessing is slow; whoever has not been asked yet is asked at once. Others wait for nothing of this.
+            // Browsers ask without credentials first; that is no attempt. Guessing is slow; others wait for nothing of this.
             if asked.headers.contains_key(header::AUTHORIZATION) {
+                let failed = Event::new(Actor::Stranger, Action::LoginFailed, Purpose::Security);
+                self.ctx
+                    .audit
+                    .note(failed.object("http").outcome(Outcome::Refused));
                 tokio::time::sleep(self.options().penalty).await;
             }
             return Err(Problem::unauthorized());
@@ -212,10 +223,31 @@ impl Site {
         api::json(StatusCode::OK, &paths)
     }
 
+    /// Reads are in the audit trail too: who looked at which path. The name of a path that does not exist is not ours.
+    fn note_view(&self, asked: &Parts, question: &Question, stats: &Stats) {
+        let actor = match &self.ctx.users {
+            None => Actor::Local,
+            Some(_) => auth::name(&asked.headers).map_or(Actor::Stranger, |name| self.ctx.audit.user(&name)),
+        };
+        let path = question.path.as_deref();
+        let known = path.map(|path| self.ctx.hub.find(path).map(|p| p.name().to_string()));
+        let object = known.map_or_else(String::new, |name| name.unwrap_or_else(|| "other".to_owned()));
+        // What was counted, not what was asked for: a page that asks again each minute asks the same.
+        let until = question.until.map_or("now".to_owned(), |until| until.to_string());
+        let view = Event::new(actor, Action::ReportViewed, Purpose::Audience)
+            .object(&object)
+            .hidden(api::hidden_cells(stats))
+            .params(format!("since={}&until={until}", stats.from));
+        self.ctx.audit.note(view);
+    }
+
     async fn stats(&self, asked: &Parts) -> Result<Response<Body>, Problem> {
         let question = api::question(asked.uri.query(), self.ctx.clock.wall())?;
         match query::stats(&self.ctx.store, &question).await {
-            Ok(stats) => Ok(api::json(StatusCode::OK, &api::StatsJson::from(&stats))),
+            Ok(stats) => {
+                self.note_view(asked, &question, &stats);
+                Ok(api::json(StatusCode::OK, &api::StatsJson::from(&stats)))
+            }
             Err(error) => {
                 tracing::warn!(%error, "The statistics could not be read.");
                 Err(Problem::no_statistics())

@@ -25,6 +25,7 @@ use crate::web::reply::Body;
 pub use machine::DeviceJson;
 pub use machine::FormatsJson;
 pub use stats::StatsJson;
+pub(super) use stats::hidden_cells;
 pub(super) use stats::question;
 
 /// The type of `/metrics`.

@@ -125,6 +125,25 @@ impl From<&Stats> for StatsJson {
     }
 }
 
+/// Cells of an answer that show nothing because of k.
+pub(in crate::web) fn hidden_cells(stats: &Stats) -> u32 {
+    fn hidden<K>(cells: &[query::Cell<K>]) -> usize {
+        cells.iter().filter(|cell| cell.counts.is_none()).count()
+    }
+    let rows = [
+        &stats.by_path,
+        &stats.by_protocol,
+        &stats.by_transport,
+        &stats.by_client,
+    ];
+    let words = rows
+        .into_iter()
+        .chain([&stats.by_country])
+        .map(|cells| hidden(cells));
+    let all = words.sum::<usize>() + hidden(&stats.by_hour);
+    u32::try_from(all).unwrap_or(u32::MAX)
+}
+
 /// Reads `?since=`, `?until=` and `?path=`.
 pub(in crate::web) fn question(query: Option<&str>, now: SystemTime) -> Result<Question, Problem> {
     let time = |name: &str| match query_value(query, name) {

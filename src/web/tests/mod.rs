@@ -60,6 +60,7 @@ impl Served {
             door: Arc::new(Door::new(privacy::Options::default(), Arc::clone(&clock))),
             recorder: recorder.clone(),
             store,
+            audit: Audit::none(),
             metrics: Arc::clone(&metrics),
             clock,
             users: users.map(Arc::new),

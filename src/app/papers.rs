@@ -1,0 +1,58 @@
+//! What the program notes about itself in the audit trail: starts, ends, and settings that differ from last time.
+
+use crate::app::AppError;
+use crate::app::Start;
+use crate::audit;
+use crate::audit::Action;
+use crate::audit::Actor;
+use crate::audit::Audit;
+use crate::audit::Event;
+use crate::audit::Outcome;
+use crate::audit::Purpose;
+use crate::base::clock::SharedClock;
+use crate::base::master::Master;
+use crate::base::tasks::Tasks;
+
+/// Opens the trail, and tells it of the start and of what is set otherwise than at the last one.
+pub(super) fn begin_audit(
+    tasks: &Tasks,
+    start: &Start,
+    master: &Master,
+    clock: &SharedClock,
+) -> Result<Audit, AppError> {
+    // A trail that cannot be read is told by the first entry that cannot be written.
+    let before = audit::last_settings(&start.data_dir).unwrap_or_default();
+    let audit = Audit::start(
+        tasks,
+        &start.data_dir,
+        master,
+        audit::Options::default(),
+        clock.clone(),
+        start.metrics.clone(),
+        Box::new(|_| true),
+    )
+    .map_err(AppError::Audit)?;
+    audit.note(
+        Event::new(Actor::Relay, Action::Started, Purpose::Operation).detail(env!("CARGO_PKG_VERSION")),
+    );
+    for (name, value) in start.config.settings() {
+        let detail = match before.get(name) {
+            Some(old) if *old == value => continue,
+            Some(old) => format!("{old} -> {value}"),
+            None => value,
+        };
+        let setting = Event::new(Actor::Relay, Action::Setting, Purpose::Accountability);
+        audit.note(setting.object(name).detail(detail));
+    }
+    Ok(audit)
+}
+
+/// The configuration was read again, or could not be.
+pub(super) fn note_reload(audit: &Audit, outcome: Outcome) {
+    audit.note(Event::new(Actor::Relay, Action::Reloaded, Purpose::Operation).outcome(outcome));
+}
+
+/// The program ends by itself.
+pub(super) fn note_end(audit: &Audit) {
+    audit.note(Event::new(Actor::Relay, Action::Ended, Purpose::Operation));
+}
