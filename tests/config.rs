@@ -165,6 +165,10 @@ const MISTAKES: [(&str, &str); 30] = [
         "redirect",
         "[publish]\nkeep_readers = \"2h\"\n[paths.a]\nsource = \"redirect:rtsp://anna:hunter2@cam/1\"\n",
     ),
+    (
+        "backchannel",
+        "[paths.a]\nsource = \"publish:\"\nbackchannel = true\n[paths.\"A/Backchannel\"]\nsource = \"publish:\"\n",
+    ),
     ("time_zone", "[privacy]\ntime_zone = \"Europe/Atlantis\"\nk = 0\n"),
     ("log_filter", "[log]\nfilter = \"louver=loud\"\n"),
     ("data_dir", "[data]\ndir = \"\"\n"),

@@ -423,4 +423,26 @@ mod tests {
         assert_eq!(files.certificate, dir.path().join("c.pem"));
         assert_eq!(files.key, PathBuf::from("/k.pem"));
     }
+
+    #[test]
+    fn a_back_channel_is_a_path_whose_listeners_are_the_readers_of_the_other() {
+        let text = "[paths.door]\nsource = \"publish:\"\nbackchannel = true\nread = [\"anna\"]\npublish = []\n\
+            [paths.yard]\nsource = \"publish:\"\nbackchannel = false\n[[auth.users]]\nname = \"anna\"\n\
+            ha1_md5 = \"ce3f452e65e24c137bd0167a86ad4f0a\"\n\
+            ha1_sha256 = \"02fb644b3609611d64f5ad472b67339ad827b740d4e09e8e48594b0119ec8452\"\n";
+        let config = parse("louver.toml", text).unwrap();
+        let paths: Vec<_> = config
+            .paths
+            .iter()
+            .map(|p| (p.name.as_str(), p.source.as_str()))
+            .collect();
+        let own = ("door/backchannel", "backchannel:");
+        assert_eq!(paths, [("door", "publish:"), own, ("yard", "publish:")]);
+        let rule = config
+            .auth
+            .rules
+            .iter()
+            .find(|r| r.path.as_deref() == Some(own.0));
+        assert_eq!(rule.and_then(|r| r.read.clone()), Some(vec!["anna".to_owned()]));
+    }
 }

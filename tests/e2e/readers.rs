@@ -169,3 +169,65 @@ fn describe_waits_for_a_stream_that_begins_and_not_for_ever() {
     });
     relay.stop();
 }
+
+/// Two tracks of sound and one of data; the second sound is what recorders know.
+const TRACKS: &str = "v=0\r\nm=audio 0 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\na=control:a\r\n\
+    m=audio 0 RTP/AVP 8\r\na=control:b\r\nm=application 0 RTP/AVP 100\r\na=rtpmap:100 smpte336m/90000\r\na=control:c\r\n";
+
+#[test]
+fn a_stream_is_shown_with_what_recorders_know_and_its_other_tracks_by_query() {
+    let relay = Relay::start(Options::publish());
+    let url = relay.rtsp("live");
+    let mut publisher = Conn::open(HOST, relay.addr("rtsp"));
+    assert_eq!(publisher.request_with("ANNOUNCE", &url, &[], TRACKS).status, 200);
+    for (n, control) in ["a", "b", "c"].iter().enumerate() {
+        let channels = format!("{}-{}", 2 * n, 2 * n + 1);
+        let transport = format!("RTP/AVP/TCP;unicast;interleaved={channels};mode=record");
+        publisher.ok("SETUP", &format!("{url}/{control}"), &[("Transport", &transport)]);
+    }
+    publisher.ok("RECORD", &url, &[]);
+    let shown = |query: &str| {
+        let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+        let reply = conn.request("DESCRIBE", &format!("{url}{query}"), &[]);
+        let controls = reply
+            .body
+            .lines()
+            .filter_map(|l| l.strip_prefix("a=control:trackID="));
+        (reply.status, controls.collect::<Vec<_>>().join(" "))
+    };
+    let ok = |tracks: &str| (200, tracks.to_owned());
+    assert_eq!(shown(""), ok("1"));
+    assert_eq!(shown("?tracks=all"), ok("0 1 2"));
+    assert_eq!(shown("?audio=opus&data=1"), ok("0 2"));
+    assert_eq!(shown("?audio=none"), (404, String::new()));
+    assert_eq!(shown("?audio=none&data=all"), ok("2"));
+    // What is shown is what comes: the track keeps its number, whatever it is shown with.
+    let mut reader = Conn::open(HOST, relay.addr("rtsp"));
+    let asked = format!("{url}?audio=none&data=all");
+    let base = reader
+        .ok("DESCRIBE", &asked, &[])
+        .header("content-base")
+        .unwrap()
+        .to_owned();
+    reader.ok("SETUP", &format!("{base}trackID=2"), &TCP);
+    let packet =
+        |payload_type: u8, n: u8| vec![0x80, payload_type, 0, n, 0, 0, 0, n, 0, 0, 0, 9, payload_type];
+    for (channel, payload_type) in [(0, 96), (2, 8), (4, 100)] {
+        publisher.send_packet(channel, &packet(payload_type, 1));
+    }
+    publisher.ok("GET_PARAMETER", &url, &[]); // all of it was taken
+    reader.ok("PLAY", &base, &[]);
+    let until = Instant::now() + DEADLINE;
+    for n in 2..=u8::MAX {
+        publisher.send_packet(4, &packet(100, n));
+        publisher.send_packet(0, &packet(96, n));
+        reader.ok("GET_PARAMETER", &base, &[]);
+        if reader.packets[0] > 1 {
+            break;
+        }
+        assert!(Instant::now() < until, "nothing came");
+    }
+    let mut media = reader.taken.iter().filter(|(channel, _)| *channel == 0);
+    assert!(media.all(|(_, p)| p[1] & 0x7f == 100 && p[12] == 100));
+    relay.stop();
+}
