@@ -53,6 +53,14 @@ fn flows(conn: &mut Conn, url: &str) {
     }
 }
 
+/// Waits until a viewer has got so many packets more.
+fn sees_more(viewer: &mut Viewer, packets: u64) {
+    let (before, until) = (viewer.packets(), Instant::now() + DEADLINE);
+    while viewer.packets() < before + packets {
+        assert!(viewer.receive() && Instant::now() < until, "no pictures");
+    }
+}
+
 #[test]
 fn what_is_no_rtcp_costs_a_reader_nothing() {
     let relay = pattern();
@@ -100,10 +108,7 @@ fn a_reader_that_pauses_by_tcp_gets_nothing_until_it_plays_again() {
     // Another reader counts the time: half a second of pictures.
     let packets = conn.packets;
     let mut other = Viewer::watch(Conn::open(HOST, relay.addr("rtsp")), "cam", Transport::Tcp);
-    let shown = other.packets();
-    while other.packets() < shown + 13 {
-        assert!(other.receive());
-    }
+    sees_more(&mut other, 13);
     conn.ok("GET_PARAMETER", &url, &[]);
     assert_eq!(conn.packets, packets, "packets in a pause");
     conn.ok("PLAY", &url, &[]);
@@ -120,10 +125,7 @@ fn a_reader_by_tcp_that_is_lost_without_good_bye_is_gone_and_the_others_go_on() 
     assert_eq!(viewers(&relay), 2);
     drop(conn);
     eventually("it is gone", || (viewers(&relay) == 1).then_some(()));
-    let shown = other.packets();
-    while other.packets() < shown + 10 {
-        assert!(other.receive());
-    }
+    sees_more(&mut other, 10);
     relay.stop();
 }
 

@@ -191,8 +191,6 @@ fn assert_told(block: ReportBlock, sent: Instant) {
     assert_eq!(block.last_sr, LAST_SR);
     let delay = Duration::from_secs_f64(f64::from(block.delay_since_last_sr) / 65_536.0);
     assert!(delay > Duration::ZERO && delay <= sent.elapsed(), "{delay:?}");
-    // 20 ms of sound in each packet, which came all at once: the clock says more than the arrival.
-    assert!(block.jitter > 20, "jitter {}", block.jitter);
 }
 
 const SENT: [u16; 8] = [10, 11, 12, 14, 15, 16, 18, 19];

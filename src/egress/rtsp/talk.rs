@@ -184,3 +184,91 @@ impl Talk {
         Some(recording)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::base::clock::Clock;
+    use crate::base::clock::ManualClock;
+    use crate::hub;
+
+    const MU_LAW: TrackId = backchannel_track(0);
+    const A_LAW: TrackId = backchannel_track(8);
+
+    fn packet(payload_type: u8) -> Vec<u8> {
+        vec![0x80, payload_type, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0xff]
+    }
+
+    /// Two readers of one path that may speak.
+    fn two() -> (Arc<ManualClock>, Arc<Hub>, Talk, Talk) {
+        let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        let hub = Hub::new(hub::Options::default(), clock.clone(), Metrics::new());
+        let name = PathName::parse("cam").unwrap();
+        let path = hub.configure(&name, "publish:");
+        let publishers = Publishers::new(true, PATIENCE, Arc::clone(&hub), clock.clone());
+        let floors = Floors::new(Arc::clone(&hub), publishers, clock.clone(), Metrics::new());
+        assert!(floors.of(&path).is_none(), "not configured");
+        hub.configure(&PathName::parse("cam/backchannel").unwrap(), "backchannel:");
+        let backchannel = floors.of(&path).unwrap();
+        let talk = || {
+            let mut talk = Talk::new(&floors, &backchannel);
+            talk.set_running(true);
+            talk
+        };
+        (clock, hub, talk(), talk())
+    }
+    /// Whether it is heard.
+    fn says(talk: &mut Talk, track: TrackId, payload_type: u8, clock: &ManualClock) -> bool {
+        let packet = packet(payload_type);
+        let takes = talk.takes(track, false, &packet, clock.now());
+        takes.is_some_and(|recording| {
+            recording.lock().unwrap().packet(TrackId(0), false, &packet);
+            true
+        })
+    }
+
+    #[test]
+    fn one_speaks_at_a_time_and_silence_gives_the_floor_away() {
+        let (clock, hub, mut anna, mut bob) = two();
+        let path = hub.find("cam/backchannel").unwrap();
+        assert!(path.stream().is_none());
+        assert!(says(&mut anna, MU_LAW, 0, &clock));
+        assert_eq!(path.stream().unwrap().description().tracks[0].codec, Codec::Pcmu);
+        for _ in 0..5 {
+            clock.advance(FLOOR - Duration::from_millis(1));
+            assert!(!says(&mut bob, MU_LAW, 0, &clock));
+            assert!(says(&mut anna, MU_LAW, 0, &clock));
+        }
+        clock.advance(FLOOR);
+        assert!(
+            says(&mut bob, A_LAW, 8, &clock),
+            "she has said what there was to say"
+        );
+        assert!(!says(&mut anna, MU_LAW, 0, &clock), "now she has to wait");
+        assert_eq!(path.stream().unwrap().description().tracks[0].codec, Codec::Pcma);
+        bob.set_running(false);
+        assert!(!says(&mut bob, A_LAW, 8, &clock), "a pause is a pause");
+        assert!(path.stream().is_none());
+        assert!(
+            says(&mut anna, MU_LAW, 0, &clock),
+            "and gives the floor away at once"
+        );
+    }
+
+    #[test]
+    fn reports_and_other_codings_give_nobody_the_floor() {
+        let (clock, _hub, mut anna, mut bob) = two();
+        assert!(!says(&mut anna, MU_LAW, 8, &clock), "not what this track is for");
+        assert!(!says(&mut anna, TrackId(0), 0, &clock), "a track of the stream");
+        let report = [0x80, 200, 0, 0];
+        assert!(anna.takes(MU_LAW, true, &report, clock.now()).is_none());
+        assert!(says(&mut bob, MU_LAW, 0, &clock));
+        assert!(
+            bob.takes(MU_LAW, true, &report, clock.now()).is_some(),
+            "of who speaks they count"
+        );
+        assert!(bob.takes(A_LAW, true, &report, clock.now()).is_none());
+    }
+}
