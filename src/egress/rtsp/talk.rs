@@ -192,6 +192,8 @@ mod tests {
     use super::*;
     use crate::base::clock::Clock;
     use crate::base::clock::ManualClock;
+    use crate::base::live::Live;
+    use crate::egress::rtsp::Options;
     use crate::hub;
 
     const MU_LAW: TrackId = backchannel_track(0);
@@ -207,7 +209,13 @@ mod tests {
         let hub = Hub::new(hub::Options::default(), clock.clone(), Metrics::new());
         let name = PathName::parse("cam").unwrap();
         let path = hub.configure(&name, "publish:");
-        let publishers = Publishers::new(true, PATIENCE, Arc::clone(&hub), clock.clone());
+        let speaking = Options {
+            takeover: true,
+            keep_readers: PATIENCE,
+            ..Options::default()
+        };
+        let shared: SharedClock = clock.clone();
+        let publishers = Publishers::new(Live::new(speaking), Arc::clone(&hub), shared);
         let floors = Floors::new(Arc::clone(&hub), publishers, clock.clone(), Metrics::new());
         assert!(floors.of(&path).is_none(), "not configured");
         hub.configure(&PathName::parse("cam/backchannel").unwrap(), "backchannel:");
