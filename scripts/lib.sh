@@ -193,7 +193,13 @@ all_tests() { # ARGS FOR cargo test...
 # Licences, advisories and doubles among the dependencies. Not installed by us: building it takes longer than Louver.
 dependencies() {
 	if cargo deny --version >/dev/null 2>&1; then
-		step cargo deny --locked check
+		step cargo deny --locked check bans licenses sources
+		# The list of advisories comes from the network, which may not be there; what it says counts.
+		if cargo deny --locked fetch db >/dev/null 2>&1; then
+			step cargo deny --locked check advisories
+		else
+			say 'NOT CHECKED: advisories (their list could not be fetched)'
+		fi
 	else
 		say 'NOT CHECKED: licences and advisories (cargo-deny is not installed; cargo install --locked cargo-deny)'
 	fi
