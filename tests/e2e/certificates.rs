@@ -202,3 +202,28 @@ fn an_expired_certificate_is_refused_unless_it_is_the_pinned_one() {
     plays(&edge, "pinned");
     edge.stop();
 }
+
+/// What FFmpeg's libraries open. The far end's listener answers to HTTP with 404, to who gets as far as asking.
+#[test]
+fn downloads_in_tls_are_checked_as_well() {
+    let (authority, stranger) = (Authority::new("Authority"), Authority::new("Somebody"));
+    let (believed, _) = authority.origin("localhost", 2049);
+    let (camera, _) = stranger.origin("localhost", 2049);
+    let source = |path: &str, origin: &Origin, more: &str| {
+        let port = origin.relay.addr("rtsps").port();
+        format!("{path}=https://localhost:{port}/film.ts#{QUICK}{more}")
+    };
+    let sources = [
+        source("believed", &believed, ""),
+        source("refused", &camera, ""),
+        source("any", &camera, "&insecure=1"),
+    ];
+    let edge = edge(&authority, &sources);
+    for path in ["believed", "any"] {
+        let why = error(&edge, path);
+        assert!(why.contains("404"), "{path}: {why}");
+    }
+    let why = error(&edge, "refused");
+    assert!(!why.contains("404"), "it was not asked: {why}");
+    edge.stop();
+}

@@ -294,4 +294,23 @@ mod tests {
             assert_eq!(Fingerprint::parse(bad), None, "{bad}");
         }
     }
+    #[tokio::test]
+    async fn only_who_knows_the_word_is_let_through() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let say = async |agent: &str| {
+            let mut socket = TcpStream::connect(at).await.unwrap();
+            let request = format!("OPTIONS * RTSP/1.0\r\nUser-Agent: {agent}\r\n\r\n");
+            socket.write_all(request.as_bytes()).await.unwrap();
+            socket
+        };
+        let mut stranger = say("Louver/1").await;
+        let _silent = TcpStream::connect(at).await.unwrap();
+        let _ours = say("Louver/1 (c0ffee)").await;
+        let (_socket, head) = admit(&listener, "c0ffee").await.unwrap();
+        assert!(head.ends_with(b"Louver/1 (c0ffee)\r\n\r\n"));
+        let mut answer = Vec::new();
+        let _reset_or_end = stranger.read_to_end(&mut answer).await;
+        assert!(answer.is_empty(), "the stranger was let go without a word");
+    }
 }
