@@ -1,4 +1,4 @@
-//! The raw calls into FFmpeg's libraries: the only unsafe code of the program.
+//! The raw calls into FFmpeg's libraries: the only unsafe code of the program beside `base::locked`.
 //!
 //! Each function is a few calls long and gives back a value that is safe to use anywhere. What to open,
 //! with which options, and what the answers mean is decided by the callers.

@@ -4,8 +4,11 @@
 
 pub mod clock;
 pub mod live;
+pub mod locked;
 pub mod master;
 pub mod peer;
+pub mod proxies;
+pub mod raw;
 pub mod seats;
 pub mod tasks;
 pub mod time;
