@@ -100,7 +100,7 @@ fn insert_sessions(sessions: &[Arc<Session>]) -> QueryBuilder<Sqlite> {
     insert.push_values(sessions, |mut row, session| {
         let client = session.viewer.client();
         row.push_bind(&session.id[..])
-            .push_bind(session.viewer.day_id().to_vec())
+            .push_bind(session.viewer.stored_id().map(Vec::from))
             .push_bind(&*session.path)
             .push_bind(session.protocol.name())
             .push_bind(session.transport.name())

@@ -21,6 +21,7 @@ use crate::analytics::Transport;
 use crate::analytics::writer;
 use crate::base::clock::SharedClock;
 use crate::base::tasks::Tasks;
+use crate::privacy::Pseudonym;
 use crate::privacy::Viewer;
 use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
@@ -90,7 +91,7 @@ impl Recorder {
         let now = self.0.timeline.now_ms();
         let session = Arc::new(Session {
             id: random_id(),
-            viewer,
+            viewer: viewer.begin(),
             path: path.into(),
             protocol,
             transport,
@@ -165,7 +166,7 @@ impl Drop for SessionHandle {
 pub(super) struct Session {
     /// Random, so that neither order nor time can be read from it.
     pub(super) id: [u8; 16],
-    pub(super) viewer: Viewer,
+    pub(super) viewer: Pseudonym,
     pub(super) path: Box<str>,
     pub(super) protocol: Protocol,
     pub(super) transport: Transport,

@@ -104,6 +104,16 @@ impl AddressUnit {
         };
         Self { family, bytes }
     }
+    /// An address of this unit, with the rest zero.
+    pub(in crate::privacy) fn ip(&self) -> IpAddr {
+        let [a, b, c, d, ..] = self.bytes;
+        match self.family {
+            4 => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+            _ => IpAddr::V6(Ipv6Addr::from_bits(
+                u128::from(u64::from_be_bytes(self.bytes)) << 64,
+            )),
+        }
+    }
     /// 4 or 6.
     pub(in crate::privacy) fn family(&self) -> u8 {
         self.family

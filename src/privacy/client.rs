@@ -77,6 +77,10 @@ families! {
     UniFi = "UniFi", Machine;
     Moonfire = "Moonfire NVR", Machine;
     OtherRecorder = "other recorder", Machine;
+    /// A server that takes our streams to give them on.
+    OtherRelay = "other relay", Machine;
+    /// Home automation beside Home Assistant.
+    OtherHome = "other home automation", Machine;
     Monitor = "monitor", Machine;
     Crawler = "crawler", Machine;
     /// Anything else, and agents that do not say.
@@ -106,6 +110,7 @@ const TABLE: &[(&str, ClientFamily)] = &[
     ("synology", ClientFamily::Synology),
     ("hikvision", ClientFamily::Hikvision),
     ("nkplayer", ClientFamily::Hikvision), // Hikvision's RTSP client
+    ("ivms", ClientFamily::Hikvision),
     ("dahua", ClientFamily::Dahua),
     ("rtsp client/", ClientFamily::Dahua), // Dahua's recorders
     ("unifi", ClientFamily::UniFi),
@@ -123,7 +128,43 @@ const TABLE: &[(&str, ClientFamily)] = &[
     ("ispy", ClientFamily::OtherRecorder),
     ("milestone", ClientFamily::OtherRecorder),
     ("homebridge", ClientFamily::OtherRecorder),
+    ("reolink", ClientFamily::OtherRecorder),
+    ("securityspy", ClientFamily::OtherRecorder),
+    ("axis camera station", ClientFamily::OtherRecorder),
+    ("exacqvision", ClientFamily::OtherRecorder),
+    ("genetec", ClientFamily::OtherRecorder),
+    ("avigilon", ClientFamily::OtherRecorder),
+    ("nx witness", ClientFamily::OtherRecorder),
+    ("wisenet", ClientFamily::OtherRecorder),
+    ("qvr", ClientFamily::OtherRecorder), // QNAP
+    ("xeoma", ClientFamily::OtherRecorder),
+    ("luxriot", ClientFamily::OtherRecorder),
+    ("viseron", ClientFamily::OtherRecorder),
+    ("kerberos", ClientFamily::OtherRecorder),
     ("nvr", ClientFamily::OtherRecorder),
+    ("zlmediakit", ClientFamily::OtherRelay),
+    ("srs/", ClientFamily::OtherRelay),
+    ("wowza", ClientFamily::OtherRelay),
+    ("nimble", ClientFamily::OtherRelay),
+    ("antmedia", ClientFamily::OtherRelay),
+    ("ant media", ClientFamily::OtherRelay),
+    ("ovenmediaengine", ClientFamily::OtherRelay),
+    ("flussonic", ClientFamily::OtherRelay),
+    ("janus", ClientFamily::OtherRelay),
+    ("louver/", ClientFamily::OtherRelay),
+    ("openhab", ClientFamily::OtherHome),
+    ("iobroker", ClientFamily::OtherHome),
+    ("domoticz", ClientFamily::OtherHome),
+    ("hubitat", ClientFamily::OtherHome),
+    ("node-red", ClientFamily::OtherHome),
+    ("site24x7", ClientFamily::Monitor),
+    ("better uptime", ClientFamily::Monitor),
+    ("betterstack", ClientFamily::Monitor),
+    ("checkly", ClientFamily::Monitor),
+    ("datadog", ClientFamily::Monitor),
+    ("hetrixtools", ClientFamily::Monitor),
+    ("monit/", ClientFamily::Monitor),
+    ("monitor", ClientFamily::Monitor),
     ("uptime-kuma", ClientFamily::Monitor),
     ("uptimekuma", ClientFamily::Monitor),
     ("uptimerobot", ClientFamily::Monitor),
@@ -350,6 +391,14 @@ mod tests {
             "Prometheus/2",
             "moonfire-nvr",
             "SomeBot/1.0",
+            "Reolink Client",
+            "SecuritySpy/5.5",
+            "ZLMediaKit(git hash:abc)",
+            "SRS/6.0.48(Hang)",
+            "openHAB/4.1",
+            "Datadog/Synthetics",
+            "My Stream Monitor 1.0",
+            "iVMS-4200",
         ] {
             assert_eq!(family(agent).class(), ClientClass::Machine, "{agent}");
         }
@@ -360,6 +409,10 @@ mod tests {
             "curl/8",
             "retina",
             "something new",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:121.0) Gecko/20100101 Firefox/121.0",
+            "LibVLC/3.0.20 (LIVE555 Streaming Media v2016.11.28)",
+            "AppleCoreMedia/1.0.0.20G75 (iPhone; U; CPU OS 16_6 like Mac OS X)",
+            "Lavf/59.27.100",
             "",
         ] {
             assert_eq!(family(agent).class(), ClientClass::Person, "{agent}");

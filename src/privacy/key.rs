@@ -3,11 +3,8 @@
 //! The key is random, never derived from a date, a configuration or another key, so nobody can make it
 //! again. Whether the day is over is asked at every use, by the wall clock: a clock that jumps ahead starts
 //! a new key, and a clock that jumps back starts a new one too: a day's key is never used again once it was
-//! left.
+//! left. There is no overlap: the old key is gone when the new one is there.
 
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::hash::Hasher;
 use std::ops::Range;
 use std::time::Duration;
 use std::time::SystemTime;
@@ -21,20 +18,46 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use sha2::Sha256;
 use zeroize::Zeroize;
-use zeroize::Zeroizing;
 
+use crate::base::locked::LockedKey;
 use crate::privacy::Options;
 use crate::privacy::RawViewer;
+use crate::privacy::map::Id;
+use crate::privacy::map::Map;
+use crate::privacy::map::Tag;
+
+/// A key that was left so much after its day's end is told of: the machine slept, or the clock was set.
+const LATE: Duration = Duration::from_secs(5 * 60);
+
+/// How often keys were changed since the program started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotations {
+    /// All of them.
+    pub changed: u64,
+    /// More than five minutes after the day's end.
+    pub late: u64,
+    /// Because the wall clock stepped back to an earlier day.
+    pub back: u64,
+}
+
+impl Rotations {
+    fn note(&mut self, span: &Range<Timestamp>, now: Timestamp) {
+        self.changed += 1;
+        let over = Duration::try_from(now.duration_since(span.end)).unwrap_or_default();
+        self.late += u64::from(over > LATE);
+        self.back += u64::from(now < span.start);
+    }
+}
 
 /// One calendar day's key and map.
 pub(in crate::privacy) struct Epoch {
     /// From the first instant of the day to the first of the next; 23 to 25 hours.
     span: Range<Timestamp>,
     day: Date,
-    key: Zeroizing<[u8; 32]>,
-    map: HashMap<Tag, DayId>,
+    key: LockedKey,
+    map: Map,
     /// The pseudonym of all viewers for whom the map has no room.
-    shared: DayId,
+    shared: Id,
     overflowed: u64,
 }
 
@@ -42,40 +65,46 @@ impl Epoch {
     /// The day that `now` is in, with a fresh key.
     pub(in crate::privacy) fn begin(now: SystemTime, options: &Options) -> Self {
         let (day, span) = calendar_day(now, &options.time_zone);
-        let mut key = Zeroizing::new([0; 32]);
-        fill(key.as_mut_slice());
         Self {
             span,
             day,
-            key,
-            map: HashMap::new(),
-            shared: DayId::random(),
+            key: LockedKey::new(fill),
+            map: Map::default(),
+            shared: random_id(),
             overflowed: 0,
         }
     }
 
     /// Starts a new day if `now` is not in this one, whichever side it is on. The old key and map are
     /// wiped.
-    pub(in crate::privacy) fn follow(&mut self, now: SystemTime, options: &Options) {
-        if !self.span.contains(&timestamp(now)) {
+    pub(in crate::privacy) fn follow(
+        &mut self,
+        now: SystemTime,
+        options: &Options,
+        rotations: &mut Rotations,
+    ) {
+        let at = timestamp(now);
+        if !self.span.contains(&at) {
+            rotations.note(&self.span, at);
             *self = Self::begin(now, options);
         }
     }
 
-    /// The pseudonym of a viewer, the same one all day.
-    pub(in crate::privacy) fn day_id(&mut self, raw: &RawViewer, options: &Options) -> [u8; 16] {
-        let tag = self.tag(raw, &options.tenant);
-        if let Some(id) = self.map.get(&tag) {
-            return id.0;
-        }
-        if self.map.len() >= options.most_viewers {
-            self.overflowed += 1;
-            return self.shared.0;
-        }
-        let id = DayId::random();
-        let bytes = id.0;
-        self.map.insert(tag, id);
-        bytes
+    /// The number of a viewer, the same one all day.
+    pub(in crate::privacy) fn day_id(&mut self, raw: &RawViewer, options: &Options) -> Id {
+        let mut tag = self.tag(raw, &options.tenant);
+        let known = self.map.get(&tag);
+        let id = known.unwrap_or_else(|| {
+            if self.map.len() >= options.most_viewers {
+                self.overflowed += 1;
+                return self.shared;
+            }
+            let id = random_id();
+            self.map.insert(&tag, &id);
+            id
+        });
+        tag.zeroize();
+        id
     }
 
     pub(in crate::privacy) fn day(&self) -> Date {
@@ -84,8 +113,14 @@ impl Epoch {
     pub(in crate::privacy) fn viewers(&self) -> usize {
         self.map.len()
     }
+    pub(in crate::privacy) fn map_bytes(&self) -> usize {
+        self.map.bytes()
+    }
     pub(in crate::privacy) fn overflowed(&self) -> u64 {
         self.overflowed
+    }
+    pub(in crate::privacy) fn is_locked(&self) -> bool {
+        self.key.is_locked()
     }
     /// How long the day still lasts.
     pub(in crate::privacy) fn remaining(&self, now: SystemTime) -> Duration {
@@ -96,8 +131,7 @@ impl Epoch {
     /// key, cut to 128 bits. `lp` is a length of 16 bits before the bytes, so that no two inputs are
     /// written alike.
     fn tag(&self, raw: &RawViewer, tenant: &str) -> Tag {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(self.key.as_slice()).expect("a key of any length is taken");
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.bytes()).expect("a key of any length is taken");
         let day = days_since_1970(self.day).to_be_bytes();
         let client = raw.client();
         let [high, low] = client.major.to_be_bytes();
@@ -108,44 +142,31 @@ impl Epoch {
         update_with_length(&mut mac, raw.unit().bytes());
         update_with_length(&mut mac, &[client.family as u8, high, low]);
         let mut whole = mac.finalize().into_bytes();
-        let mut tag = Tag([0; 16]);
-        tag.0.copy_from_slice(&whole[..16]);
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&whole[..16]);
         whole.as_mut_slice().zeroize();
         tag
     }
-}
-
-/// The first half of an HMAC. Wiped where it lies.
-#[derive(PartialEq, Eq)]
-struct Tag([u8; 16]);
-
-impl Hash for Tag {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.0);
+    /// For tests that play thief.
+    #[cfg(test)]
+    pub(in crate::privacy) fn key(&self) -> &[u8] {
+        self.key.bytes()
     }
 }
 
-impl Drop for Tag {
+impl Drop for Epoch {
     fn drop(&mut self) {
-        self.0.zeroize();
+        self.shared.zeroize();
     }
 }
 
-/// 128 random bits. Wiped where they lie.
-struct DayId([u8; 16]);
-
-impl DayId {
-    fn random() -> Self {
-        let mut id = Self([0; 16]);
-        fill(&mut id.0);
-        id
+/// 128 random bits, not all zero.
+fn random_id() -> Id {
+    let mut id = [0; 16];
+    while id == [0; 16] {
+        fill(&mut id);
     }
-}
-
-impl Drop for DayId {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
+    id
 }
 
 fn update_with_length(mac: &mut Hmac<Sha256>, bytes: &[u8]) {

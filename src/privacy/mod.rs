@@ -1,12 +1,13 @@
 //! The room with one door: what a transport knows of a viewer goes in, a pseudonym of the day comes out.
 //!
-//! [`RawViewer`] (address, agent) moves into [`Door::admit`] and ends there. What leaves is a [`Viewer`]: a
-//! random number that stands for "the same viewer, today", and the family of the player. The number is not
-//! computed from the viewer. It is drawn at random and found again through a map in memory, from
-//! `HMAC-SHA-256(key of the day, address unit, player)` to the number; key and map are wiped when the day
+//! [`RawViewer`] (address, agent) moves into [`Door::admit`] and does not come out. What leaves is a [`Viewer`], which can do
+//! nothing but give a [`Pseudonym`] when a session begins: a random number that stands for "the same viewer, today", and
+//! coarse facts. The number is not computed from the viewer. It is drawn at random and found again through a map in
+//! memory, from `HMAC-SHA-256(key of the day, address unit, player)` to the number; key and map are wiped when the day
 //! ends and never touch a disk. So what is stored cannot be turned back, not even by somebody who tries all
 //! addresses, once the day is over. While the day lasts, the numbers are pseudonymous, not anonymous: key
-//! and map are in this process's memory. They therefore go no further than `analytics::store`.
+//! and map are in this process's memory. They therefore go no further than `analytics::store`. At level `anonymous`
+//! they are not even stored.
 //!
 //! Known errors of counting, all accepted and told in the notice: viewers behind one address with the same
 //! player and major version are one; a viewer who changes network or player is two; a restart of the relay
@@ -15,16 +16,24 @@
 //!
 //! Never part of a pseudonym: ports, timing, language, TLS or SDP fingerprints, cookies, user names.
 //!
-//! Not here: sockets, headers, logs, serialization, files. This room names `base::clock` and `base::peer`
-//! and nothing else of the program, so there is nothing it could hand an address to.
+//! Not here: sockets, headers, logs, serialization, files. This room names `base::clock`, `locked`,
+//! `peer` and `raw` and nothing else of the program, so there is nothing it could hand an address to.
 
 pub mod address;
 mod client;
+mod country;
+pub mod fields;
 mod key;
+mod map;
+mod policy;
 mod raw;
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::time::Duration;
+use std::time::SystemTime;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -34,10 +43,17 @@ use crate::privacy::key::Epoch;
 
 pub use crate::privacy::client::ClientClass;
 pub use crate::privacy::client::ClientFamily;
+pub use crate::privacy::country::Countries;
+pub use crate::privacy::country::Country;
+pub use crate::privacy::country::NotADatabase;
+pub use crate::privacy::key::Rotations;
+pub use crate::privacy::policy::Consent;
+pub use crate::privacy::policy::Level;
+pub use crate::privacy::policy::Policy;
 pub use crate::privacy::raw::RawViewer;
 
 /// Settings of the door.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Where midnight is. The day of a viewer is a calendar day of this zone.
     pub time_zone: TimeZone,
@@ -45,6 +61,12 @@ pub struct Options {
     pub tenant: String,
     /// Viewers told apart in one day, about 60 bytes of memory each. Further ones share one pseudonym.
     pub most_viewers: usize,
+    /// How much the statistics know of a viewer.
+    pub level: Level,
+    /// Who is counted at all.
+    pub consent: Consent,
+    /// To look countries up in; `None`: countries are not told.
+    pub countries: Option<Arc<Countries>>,
 }
 
 impl Default for Options {
@@ -53,56 +75,117 @@ impl Default for Options {
             time_zone: TimeZone::UTC,
             tenant: "default".into(),
             most_viewers: 1_000_000,
+            level: Level::default(),
+            consent: Consent::default(),
+            countries: None,
         }
     }
 }
 
-/// Somebody who watches, without who: the same value for the same viewer within one day, and coarse facts.
+/// Somebody who came through the door. Opaque: all it can do is to give a [`Pseudonym`] when a session begins.
 ///
-/// No `Debug`, `Display` or `Serialize`: not even the pseudonym is for logs and answers.
+/// No `Debug`, `Display` or `Serialize`.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn log(viewer: louver::privacy::Viewer) { println!("{viewer:?}"); } // no Debug
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn log(viewer: louver::privacy::Viewer) { println!("{viewer}"); } // no Display
 /// ```
-/// ```compile_fail
-/// fn answer(viewer: louver::privacy::Viewer) -> [u8; 16] { viewer.day_id() } // for the store only
+/// ```compile_fail,E0277
+/// fn answer(viewer: louver::privacy::Viewer) { serde_json::to_string(&viewer); } // no Serialize
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Viewer {
-    day_id: [u8; 16],
-    client: ClientFamily,
-    day: Date,
+#[derive(Clone)]
+pub struct Viewer(Arc<Admitted>);
+
+struct Admitted {
+    raw: RawViewer,
+    room: Arc<Room>,
 }
 
 impl Viewer {
+    /// A session of this viewer begins: who that is for the statistics, by the day that it is now. After midnight the
+    /// same viewer has another number, made from the address anew.
+    pub fn begin(&self) -> Pseudonym {
+        let Admitted { raw, room } = &*self.0;
+        let mut inner = room.today(room.clock.wall());
+        let day_id = inner.epoch.day_id(raw, &room.options);
+        let day = inner.epoch.day();
+        drop(inner);
+        let countries = room.options.countries.as_ref();
+        Pseudonym {
+            day_id,
+            kept: room.options.level != Level::Anonymous,
+            client: raw.client().family,
+            country: countries.map(|countries| countries.of(raw.unit().ip())),
+            day,
+        }
+    }
+}
+
+/// Somebody who watches, without who: the same number for the same viewer within one day, and coarse facts.
+///
+/// No `Debug`, `Display` or `Serialize`: not even the number is for logs and answers.
+///
+/// ```compile_fail,E0277
+/// fn log(viewer: louver::privacy::Pseudonym) { println!("{viewer:?}"); } // no Debug
+/// ```
+/// ```compile_fail,E0624
+/// fn answer(viewer: louver::privacy::Pseudonym) -> [u8; 16] { viewer.day_id() } // for the store only
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Pseudonym {
+    day_id: [u8; 16],
+    kept: bool,
+    client: ClientFamily,
+    country: Option<Country>,
+    day: Date,
+}
+
+impl Pseudonym {
     /// The family of the player.
     pub fn client(&self) -> ClientFamily {
         self.client
     }
-    /// The calendar day in which the viewer came through the door, in the zone of the [`Options`].
+    /// The country, where there is a database to look it up in.
+    pub fn country(&self) -> Option<Country> {
+        self.country
+    }
+    /// The calendar day in which the session began, in the zone of the [`Options`].
     pub fn day(&self) -> Date {
         self.day
     }
-    /// The random number that stands for this viewer today. For `analytics::store` alone, which counts
-    /// distinct ones and drops them when their day is rolled up.
+    /// The random number that stands for this viewer today, for the memory of `analytics` alone, which counts distinct
+    /// ones by it. What may be stored of it is [`Self::stored_id`].
+    #[cfg_attr(not(test), allow(dead_code, reason = "for what the writer keeps in mind"))]
     pub(crate) fn day_id(&self) -> [u8; 16] {
         self.day_id
+    }
+    /// What the store may keep of [`Self::day_id`] until the day is added up: nothing at level `anonymous`.
+    pub(crate) fn stored_id(&self) -> Option<[u8; 16]> {
+        self.kept.then_some(self.day_id)
     }
 }
 
 /// The door. Owns the key and the map of the day; shared by all transports.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn print(door: &louver::privacy::Door) { println!("{door:?}"); } // nothing of the key to see
 /// ```
-pub struct Door {
+pub struct Door(Arc<Room>);
+
+struct Room {
     options: Options,
     clock: SharedClock,
     /// Held for the length of one HMAC and one look-up, when a session opens; never per packet.
-    epoch: Mutex<Epoch>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    epoch: Epoch,
+    rotations: Rotations,
+    /// Paths of which nobody's session is recorded.
+    sensitive: HashSet<String>,
 }
 
 impl Door {
@@ -111,53 +194,98 @@ impl Door {
     /// # Panics
     /// When the operating system has no random numbers: there is nothing else to protect viewers with.
     pub fn new(options: Options, clock: SharedClock) -> Self {
-        let epoch = Mutex::new(Epoch::begin(clock.wall(), &options));
-        Self {
+        let inner = Inner {
+            epoch: Epoch::begin(clock.wall(), &options),
+            rotations: Rotations::default(),
+            sensitive: HashSet::new(),
+        };
+        Self(Arc::new(Room {
             options,
             clock,
-            epoch,
-        }
+            inner: Mutex::new(inner),
+        }))
     }
 
     /// The only way through. Takes `raw` by value, so the caller no longer has it.
     ///
-    /// `None` for a viewer who opted out: nothing of them is kept, neither here nor by who gets the `None`.
+    /// `None` for a viewer who is not to be counted: nothing of them is kept, neither here nor by who gets the `None`.
+    /// Nothing is kept of others either until a session begins.
     pub fn admit(&self, raw: RawViewer) -> Option<Viewer> {
-        if raw.opted_out() {
+        if !raw.may_be_counted(self.0.options.consent) {
             return None;
         }
-        let mut epoch = self.epoch();
-        epoch.follow(self.clock.wall(), &self.options);
-        Some(Viewer {
-            day_id: epoch.day_id(&raw, &self.options),
-            client: raw.client().family,
-            day: epoch.day(),
-        })
+        let room = Arc::clone(&self.0);
+        Some(Viewer(Arc::new(Admitted { raw, room })))
+    }
+
+    /// As [`Self::admit`], for who wants to watch `path`: `None` also when that path is sensitive.
+    pub fn admit_to(&self, path: &str, raw: RawViewer) -> Option<Viewer> {
+        let sensitive = self.0.inner().sensitive.contains(path);
+        self.admit(raw).filter(|_| !sensitive)
+    }
+
+    /// Of these paths, nobody's session is recorded from now on.
+    pub fn keep_silent_about(&self, paths: impl IntoIterator<Item = String>) {
+        self.0.inner().sensitive = paths.into_iter().collect();
     }
 
     /// Wipes key and map if their day is over, also when nobody comes through the door any more, and says
     /// how long the present day lasts. The program calls this at least once a second.
     pub fn wipe_when_over(&self) -> Duration {
-        let now = self.clock.wall();
-        let mut epoch = self.epoch();
-        epoch.follow(now, &self.options);
-        epoch.remaining(now)
+        let now = self.0.clock.wall();
+        self.0.today(now).epoch.remaining(now)
     }
 
     /// Viewers told apart today.
     pub fn viewers(&self) -> usize {
-        self.epoch().viewers()
+        self.0.inner().epoch.viewers()
+    }
+
+    /// Bytes that the map of the day takes.
+    pub fn map_bytes(&self) -> usize {
+        self.0.inner().epoch.map_bytes()
     }
 
     /// How often today a viewer got the shared pseudonym because the map was full.
     pub fn overflowed(&self) -> u64 {
-        self.epoch().overflowed()
+        self.0.inner().epoch.overflowed()
     }
 
-    fn epoch(&self) -> std::sync::MutexGuard<'_, Epoch> {
-        self.epoch
+    /// How often keys were changed.
+    pub fn rotations(&self) -> Rotations {
+        self.0.inner().rotations
+    }
+
+    /// Whether the system promised to keep the key out of swap and core files.
+    pub fn key_is_locked(&self) -> bool {
+        self.0.inner().epoch.is_locked()
+    }
+
+    /// The key itself, for tests that play thief. No build but the tests' has this.
+    #[cfg(test)]
+    pub(crate) fn stolen_key(&self) -> Vec<u8> {
+        self.0.inner().epoch.key().to_vec()
+    }
+
+    /// What is in force.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+}
+
+impl Room {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner
             .lock()
             .expect("no panic happens while the lock is held")
+    }
+
+    /// The inner room, in the day that it is now.
+    fn today(&self, now: SystemTime) -> MutexGuard<'_, Inner> {
+        let mut inner = self.inner();
+        let Inner { epoch, rotations, .. } = &mut *inner;
+        epoch.follow(now, &self.options, rotations);
+        inner
     }
 }
 

@@ -1,31 +1,39 @@
 //! What a transport knows about a viewer, on its way to the door.
 //!
-//! Made where a connection is accepted, moved into [`crate::privacy::Door::admit`], gone after that.
-//! Nothing here can print, compare, copy or send it. The agent string is not even kept that long: it is
-//! reduced to a family and a major version at once.
-
-use std::net::IpAddr;
-
-use zeroize::Zeroize;
+//! Made where a connection is accepted, moved into [`crate::privacy::Door::admit`], and behind the door for as long as
+//! the session lasts, whose socket knows the same. Nothing can print, compare, copy or send it. The agent string is not
+//! even kept that long: it is reduced to a family and a major version at once.
 
 use crate::base::peer::PeerAddr;
+use crate::base::raw::Raw;
 use crate::privacy::address::AddressUnit;
 use crate::privacy::client;
 use crate::privacy::client::Client;
+use crate::privacy::policy::Consent;
 
 /// Address and agent of a viewer. Moves in; does not come out.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// # use louver::{base::peer::PeerAddr, privacy::RawViewer};
 /// let raw = RawViewer::new(PeerAddr::new("192.0.2.1:5000".parse().unwrap()), None);
 /// println!("{raw:?}"); // no Debug
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0277
+/// # use louver::{base::peer::PeerAddr, privacy::RawViewer};
+/// let raw = RawViewer::new(PeerAddr::new("192.0.2.1:5000".parse().unwrap()), None);
+/// serde_json::to_string(&raw); // no Serialize
+/// ```
+/// ```compile_fail,E0616
+/// # use louver::{base::peer::PeerAddr, privacy::RawViewer};
+/// let raw = RawViewer::new(PeerAddr::new("192.0.2.1:5000".parse().unwrap()), None);
+/// let address = raw.unit; // a private field
+/// ```
+/// ```compile_fail,E0599
 /// # use louver::{base::peer::PeerAddr, privacy::RawViewer};
 /// let raw = RawViewer::new(PeerAddr::new("192.0.2.1:5000".parse().unwrap()), None);
 /// let kept = raw.clone(); // no Clone
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0382
 /// # use louver::{base::peer::PeerAddr, base::clock::SystemClock, privacy::{Door, Options, RawViewer}};
 /// let raw = RawViewer::new(PeerAddr::new("192.0.2.1:5000".parse().unwrap()), None);
 /// let door = Door::new(Options::default(), SystemClock::shared());
@@ -39,9 +47,10 @@ use crate::privacy::client::Client;
 /// assert!(door.admit(raw).is_some());
 /// ```
 pub struct RawViewer {
-    unit: AddressUnit,
+    unit: Raw<AddressUnit>,
     client: Client,
     opted_out: bool,
+    consented: bool,
 }
 
 impl RawViewer {
@@ -49,7 +58,13 @@ impl RawViewer {
     ///
     /// An agent that contains `nostats` opts out: some players can set nothing but their agent.
     pub fn new(peer: PeerAddr, user_agent: Option<&str>) -> Self {
-        Self::of(peer.expose_to_admit(), user_agent.unwrap_or_default())
+        let user_agent = user_agent.unwrap_or_default();
+        Self {
+            unit: Raw::new(AddressUnit::of(peer.expose_to_admit())),
+            client: client::classify(user_agent),
+            opted_out: client::wants_no_statistics(user_agent),
+            consented: false,
+        }
     }
 
     /// Says that the viewer does not want to be counted (`DNT`, `Sec-GPC`, `?stats=off`, an RTSP header).
@@ -60,27 +75,26 @@ impl RawViewer {
         self
     }
 
-    fn of(ip: IpAddr, user_agent: &str) -> Self {
-        Self {
-            unit: AddressUnit::of(ip),
-            client: client::classify(user_agent),
-            opted_out: client::wants_no_statistics(user_agent),
-        }
+    /// Says that the viewer agreed to be counted, and that this can be proven. Does not outweigh a wish not to be.
+    #[must_use]
+    pub fn consented(mut self, proven: bool) -> Self {
+        self.consented |= proven;
+        self
     }
 
     pub(in crate::privacy) fn unit(&self) -> &AddressUnit {
-        &self.unit
+        self.unit.expose_raw()
     }
     pub(in crate::privacy) fn client(&self) -> Client {
         self.client
     }
-    pub(in crate::privacy) fn opted_out(&self) -> bool {
-        self.opted_out
-    }
-}
-
-impl Drop for RawViewer {
-    fn drop(&mut self) {
-        self.unit.zeroize();
+    /// Whether this viewer may be counted in this mode.
+    pub(in crate::privacy) fn may_be_counted(&self, consent: Consent) -> bool {
+        !self.opted_out
+            && match consent {
+                Consent::Off => false,
+                Consent::Exempt => true,
+                Consent::OptIn => self.consented,
+            }
     }
 }

@@ -24,8 +24,8 @@ fn door(zone: &str, now: &str) -> (Door, Arc<ManualClock>) {
     (Door::new(options, clock.clone()), clock)
 }
 
-fn admit(door: &Door, addr: &str, agent: &str) -> Viewer {
-    door.admit(raw(addr, agent)).unwrap()
+fn admit(door: &Door, addr: &str, agent: &str) -> Pseudonym {
+    door.admit(raw(addr, agent)).unwrap().begin()
 }
 
 fn id(door: &Door) -> [u8; 16] {
@@ -136,6 +136,123 @@ fn who_opts_out_leaves_nothing() {
     );
     assert_eq!(door.viewers(), 0);
     assert!(door.admit(raw("203.0.113.7:1", "VLC/3").opt_out(false)).is_some());
+}
+
+#[test]
+fn who_only_asks_leaves_nothing_either() {
+    let (door, _) = door("UTC", "2026-11-21T12:00:00Z");
+    let viewer = door.admit(raw("203.0.113.7:1", "VLC/3")).unwrap();
+    assert_eq!(door.viewers(), 0, "no session began yet");
+    viewer.begin();
+    assert_eq!(door.viewers(), 1);
+}
+
+#[test]
+fn who_stays_past_midnight_is_somebody_new_by_the_same_address() {
+    let (door, clock) = door("UTC", "2026-11-21T23:59:59Z");
+    let stays = door.admit(raw("203.0.113.7:1", "VLC/3")).unwrap();
+    let yesterday = stays.begin();
+    clock.advance(Duration::from_secs(1));
+    let today = stays.begin();
+    assert!(today.day_id() != yesterday.day_id());
+    assert_eq!(today.day(), yesterday.day().tomorrow().unwrap());
+    assert!(today.day_id() == admit(&door, "203.0.113.7:9", "VLC/3").day_id());
+    assert_eq!(door.viewers(), 1, "nobody of yesterday is left");
+}
+
+#[test]
+fn a_key_is_of_its_day_alone_and_no_two_are_alike() {
+    let (one, clock) = door("UTC", "2026-11-21T12:00:00Z");
+    let (other, _) = door("UTC", "2026-11-21T12:00:00Z");
+    let first = one.stolen_key();
+    assert!(first.len() == 32 && first != other.stolen_key() && first.iter().any(|b| *b != first[0]));
+    clock.advance(Duration::from_secs(86_400));
+    one.wipe_when_over();
+    assert!(one.stolen_key() != first);
+}
+
+#[test]
+fn a_change_in_time_is_not_late_and_one_after_sleep_is() {
+    let (door, clock) = door("UTC", "2026-11-21T23:59:59Z");
+    let rotations = |changed, late, back| Rotations { changed, late, back };
+    assert_eq!(door.rotations(), rotations(0, 0, 0));
+    clock.advance(Duration::from_secs(2));
+    door.wipe_when_over();
+    assert_eq!(door.rotations(), rotations(1, 0, 0));
+    // The machine slept over midnight: whoever comes first finds a new key, before anybody told the door.
+    clock.set_wall(at("2026-11-23T08:00:00Z"));
+    let first = id(&door);
+    assert_eq!(door.rotations(), rotations(2, 1, 0));
+    door.wipe_when_over();
+    assert!(id(&door) == first);
+    clock.set_wall(at("2026-11-22T23:00:00Z"));
+    assert!(id(&door) != first);
+    assert_eq!(door.rotations(), rotations(3, 1, 1));
+}
+
+#[test]
+fn somebody_with_the_clock_set_back_gets_no_old_number() {
+    let (door, clock) = door("UTC", "2026-11-21T12:00:00Z");
+    let mut seen = Vec::new();
+    for day in ["21", "22", "21", "22", "21"] {
+        clock.set_wall(at(&format!("2026-11-{day}T12:00:00Z")));
+        let now = id(&door);
+        assert!(!seen.contains(&now));
+        seen.push(now);
+    }
+}
+
+#[test]
+fn at_level_anonymous_no_number_is_for_the_store() {
+    let of = |level| {
+        let options = Options {
+            level,
+            ..Options::default()
+        };
+        let door = Door::new(options, ManualClock::new(at("2026-11-21T12:00:00Z")));
+        admit(&door, "203.0.113.7:1", "VLC/3")
+    };
+    assert!(of(Level::Anonymous).stored_id().is_none());
+    let usual = of(Level::Pseudonymous);
+    assert!(usual.stored_id() == Some(usual.day_id()));
+}
+
+#[test]
+fn each_mode_of_consent_counts_whom_it_may() {
+    let counted = |consent, consented, opted_out| {
+        let options = Options {
+            consent,
+            ..Options::default()
+        };
+        let door = Door::new(options, ManualClock::new(at("2026-11-21T12:00:00Z")));
+        let raw = raw("203.0.113.7:1", "VLC/3");
+        door.admit(raw.consented(consented).opt_out(opted_out)).is_some()
+    };
+    for (consent, consented, opted_out, expected) in [
+        (Consent::Off, false, false, false),
+        (Consent::Off, true, false, false),
+        (Consent::Exempt, false, false, true),
+        (Consent::Exempt, true, true, false),
+        (Consent::OptIn, false, false, false),
+        (Consent::OptIn, true, false, true),
+        (Consent::OptIn, true, true, false),
+    ] {
+        assert_eq!(
+            counted(consent, consented, opted_out),
+            expected,
+            "{consent:?} {consented} {opted_out}"
+        );
+    }
+}
+
+#[test]
+fn nobody_who_watches_a_sensitive_path_gets_in() {
+    let (door, _) = door("UTC", "2026-11-21T12:00:00Z");
+    door.keep_silent_about(["ward".to_owned()]);
+    assert!(door.admit_to("ward", raw("203.0.113.7:1", "VLC/3")).is_none());
+    assert!(door.admit_to("garden", raw("203.0.113.7:1", "VLC/3")).is_some());
+    door.keep_silent_about([]);
+    assert!(door.admit_to("ward", raw("203.0.113.7:1", "VLC/3")).is_some());
 }
 
 #[test]

@@ -129,7 +129,7 @@ async fn no_file_holds_an_address_or_an_agent_in_any_writing() {
     for addr in ["203.0.113.7:51413", "[2001:db8:1:2:3:4:5:6]:51413"] {
         let raw = RawViewer::new(PeerAddr::new(addr.parse().unwrap()), Some(agent));
         let viewer = rig.door.admit(raw).unwrap();
-        ids.push(viewer.day_id());
+        ids.push(viewer.begin().day_id());
         sessions.push(
             rig.recorder
                 .begin(Some(viewer), "webcam", Protocol::Rtsp, Transport::Tcp),

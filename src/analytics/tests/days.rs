@@ -11,7 +11,7 @@ async fn days_are_added_up_and_their_rows_are_gone_for_good() {
     for n in 0..40_u8 {
         let peer = PeerAddr::new(format!("127.0.2.{n}:1").parse().unwrap());
         let viewer = rig.door.admit(RawViewer::new(peer, Some(VLC))).unwrap();
-        ids.push(viewer.day_id());
+        ids.push(viewer.begin().day_id());
         let path = if n % 2 == 0 { "webcam" } else { "door" };
         let session = rig
             .recorder
@@ -86,7 +86,7 @@ async fn somebody_who_reads_delays_the_purge_but_does_not_stop_it() {
     let rig = Rig::start(dir.path(), "2026-11-19T12:00:00Z").await;
     let peer = PeerAddr::new("127.0.2.1:1".parse().unwrap());
     let viewer = rig.door.admit(RawViewer::new(peer, Some(VLC))).unwrap();
-    let id = viewer.day_id();
+    let id = viewer.begin().day_id();
     drop(
         rig.recorder
             .begin(Some(viewer), "webcam", Protocol::Rtsp, Transport::Udp),

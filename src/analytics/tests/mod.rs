@@ -2,6 +2,7 @@
 
 mod counting;
 mod days;
+mod keys;
 mod trouble;
 
 use std::fs;
