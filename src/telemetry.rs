@@ -149,6 +149,10 @@ pub struct Metrics {
     pub frames_captured: Counter,
     /// Frames that capture could not encode in time.
     pub frames_skipped: Counter<u64, AtomicU64>,
+    /// Days' keys that were wiped and replaced.
+    pub key_changes: Counter,
+    /// Those that were wiped more than five minutes after their day.
+    pub key_changes_late: Counter,
 }
 
 impl Metrics {
@@ -170,6 +174,8 @@ impl Metrics {
             source_starts: Counter::default(),
             frames_captured: Counter::default(),
             frames_skipped: Counter::default(),
+            key_changes: Counter::default(),
+            key_changes_late: Counter::default(),
         };
         let r = &mut m.registry;
         r.register(
@@ -191,6 +197,16 @@ impl Metrics {
             "packets_reordered",
             "Datagrams of publishers that were put back into their order",
             m.packets_reordered.clone(),
+        );
+        r.register(
+            "key_changes",
+            "Keys of pseudonyms that were wiped and replaced",
+            m.key_changes.clone(),
+        );
+        r.register(
+            "key_changes_late",
+            "Keys of pseudonyms that outlived their day by more than five minutes",
+            m.key_changes_late.clone(),
         );
         r.register("readers", "Readers attached now", m.readers.clone());
         r.register(

@@ -84,7 +84,7 @@ fn section(header: &str) -> &'static str {
 }
 
 /// Name of the golden file, and a file with mistakes.
-const MISTAKES: [(&str, &str); 31] = [
+const MISTAKES: [(&str, &str); 35] = [
     ("not_toml", "[rtsp\nlisten = 1\n"),
     ("unknown_table", "[rtps]\nlisten = \"127.0.0.1:1\"\n"),
     (
@@ -171,6 +171,21 @@ const MISTAKES: [(&str, &str); 31] = [
     ),
     ("time_zone", "[privacy]\ntime_zone = \"Europe/Atlantis\"\nk = 0\n"),
     ("log_filter", "[log]\nfilter = \"louver=loud\"\n"),
+    (
+        "privacy_words",
+        "[privacy]\nlevel = \"all\"\nconsent = \"no\"\nmask = \"none\"\ncountries = \"\"\n",
+    ),
+    (
+        "privacy_together",
+        "[privacy]\nconsent = \"off\"\nlevel = \"identified\"\ncountries = \"countries.mmdb\"\n\
+         [paths.\"nostats/a\"]\nsource = \"publish:\"\n",
+    ),
+    (
+        "proxies",
+        "[rtsp]\nproxy_protocol = true\n[http]\nproxy_protocol = true\n\
+         [privacy]\ntrusted_proxies = [\"0.0.0.0/0\", \"::/0\", \"2000::/3\", \"10.0.0.1/8\", \"anna\"]\n",
+    ),
+    ("proxies_none", "[rtsps]\nproxy_protocol = true\n"),
     ("data_dir", "[data]\ndir = \"\"\n"),
 ];
 

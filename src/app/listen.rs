@@ -67,7 +67,7 @@ pub(super) async fn bind(
             .rtsp
             .push(listener.local_addr().map_err(ListenError::Unknown)?);
         all.bound.rtp.extend(listener.udp_addr());
-        all.rtsp.push(listener);
+        all.rtsp.push(listener.proxied(config.rtsp.proxy_protocol));
     }
     for at in &config.rtsps.listen {
         let Some(identity) = identity else { break };
@@ -77,6 +77,7 @@ pub(super) async fn bind(
         all.bound
             .rtsps
             .push(listener.local_addr().map_err(ListenError::Unknown)?);
+        let listener = listener.proxied(config.rtsps.proxy_protocol);
         all.rtsp.push(listener.encrypted(identity.acceptor()));
     }
     for at in &config.http.listen {

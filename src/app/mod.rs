@@ -20,10 +20,12 @@ use jiff::tz::TimeZone;
 use crate::analytics;
 use crate::analytics::Recorder;
 use crate::analytics::Store;
+use crate::base::clock::SharedClock;
 use crate::base::clock::SystemClock;
 use crate::base::live::Live;
 use crate::base::master::Master;
 use crate::base::master::MasterError;
+use crate::base::proxies::Proxies;
 use crate::base::tasks::Tasks;
 use crate::base::tls;
 use crate::base::tls::Identity;
@@ -43,7 +45,9 @@ use crate::hub::Hub;
 use crate::hub::ring;
 use crate::logs;
 use crate::privacy;
+use crate::privacy::Countries;
 use crate::privacy::Door;
+use crate::privacy::Rotations;
 use crate::proto;
 use crate::proto::rtsp::auth::Rule;
 use crate::proto::rtsp::auth::Users;
@@ -92,6 +96,8 @@ pub enum AppError {
     Master(#[from] MasterError),
     #[error("the system has no thread for the audit trail")]
     Audit(#[source] io::Error),
+    #[error("the database of countries {0} cannot be used: {1}")]
+    Countries(String, String),
     #[error("time zone `{0}` is unknown to this system")]
     TimeZone(String),
     #[error("signals cannot be received")]
@@ -156,12 +162,8 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     );
     // What a former run left open is closed before anybody can ask.
     recorder.flushed().await;
-    let door = privacy::Options {
-        time_zone,
-        ..privacy::Options::default()
-    };
-    let door = Arc::new(Door::new(door, clock.clone()));
-    wipe_keys_in_time(&groups.serving, &door);
+    let door = door(&start.config, time_zone, &clock)?;
+    wipe_keys_in_time(&groups.serving, &door, &start.metrics);
 
     let rtsp = rtsp::Context {
         hub: Arc::clone(&hub),
@@ -173,7 +175,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     };
     let web = web::Context {
         hub: Arc::clone(&hub),
-        door,
+        door: Arc::clone(&door),
         recorder,
         store,
         audit: audit.clone(),
@@ -196,6 +198,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         bound,
         sources,
         hub,
+        door,
         users,
         identity,
         rtsp: live.0,
@@ -283,12 +286,45 @@ fn hub_options(config: &Config) -> hub::Options {
     }
 }
 
+/// The privacy door as the configuration wants it.
+fn door(config: &Config, time_zone: TimeZone, clock: &SharedClock) -> Result<Arc<Door>, AppError> {
+    let countries = config.privacy.countries.as_ref().map(|file| {
+        let unusable = |why: String| AppError::Countries(file.display().to_string(), why);
+        let bytes = std::fs::read(file).map_err(|e| unusable(e.kind().to_string()))?;
+        Countries::new(bytes, config.privacy.mask).map_err(|e| unusable(e.to_string()))
+    });
+    let options = privacy::Options {
+        time_zone,
+        level: config.privacy.level,
+        consent: config.privacy.consent,
+        countries: countries.transpose()?.map(Arc::new),
+        ..privacy::Options::default()
+    };
+    let door = Door::new(options, clock.clone());
+    door.keep_silent_about(sensitive(config));
+    if !door.key_is_locked() {
+        tracing::warn!(
+            "The system does not lock memory for us: the day's key may get into swap. Raise the limit on locked \
+             memory (RLIMIT_MEMLOCK), or encrypt swap."
+        );
+    }
+    Ok(Arc::new(door))
+}
+
+/// The paths of which no session is recorded.
+fn sensitive(config: &Config) -> Vec<String> {
+    let paths = config.paths.iter().filter(|path| path.sensitive);
+    paths.map(|path| path.name.clone()).collect()
+}
+
 /// Keys go at midnight also when nobody comes.
-fn wipe_keys_in_time(tasks: &Tasks, door: &Arc<Door>) {
-    let door = Arc::clone(door);
+fn wipe_keys_in_time(tasks: &Tasks, door: &Arc<Door>, metrics: &Arc<Metrics>) {
+    let (door, metrics) = (Arc::clone(door), Arc::clone(metrics));
     tasks.spawn("midnight", move |stop| async move {
+        let mut told = Rotations::default();
         loop {
             let day_left = door.wipe_when_over();
+            tell_of_keys(&mut told, door.rotations(), &metrics);
             // Once a second, because the wall clock may jump; sooner when midnight is near.
             tokio::select! {
                 () = tokio::time::sleep(day_left.min(Duration::from_secs(1))) => {}
@@ -296,6 +332,23 @@ fn wipe_keys_in_time(tasks: &Tasks, door: &Arc<Door>) {
             }
         }
     });
+}
+
+/// What happened to keys since it was last told.
+fn tell_of_keys(told: &mut Rotations, now: Rotations, metrics: &Metrics) {
+    metrics.key_changes.inc_by(now.changed - told.changed);
+    metrics.key_changes_late.inc_by(now.late - told.late);
+    if now.late > told.late {
+        tracing::warn!(
+            "A day's key outlived its day by more than five minutes: this machine slept, or its clock was set."
+        );
+    }
+    if now.back > told.back {
+        tracing::warn!(
+            "The clock went back to an earlier day: viewers have new numbers, and may count twice."
+        );
+    }
+    *told = now;
 }
 
 /// What users may do, in the server's words.
@@ -325,6 +378,7 @@ fn rtsp_options(config: &Config) -> rtsp::Options {
         }),
         keep_readers: config.publish.keep_readers,
         limits: rtsp_limits(&config.limits),
+        proxies: Proxies::new(config.privacy.trusted_proxies.clone()),
         ..rtsp::Options::default()
     }
 }
@@ -353,6 +407,8 @@ fn web_options(config: &Config, bound: &Bound) -> web::Options {
         max_connections: config.limits.http_connections,
         max_head: config.limits.request_size,
         max_headers: config.limits.request_headers,
+        proxies: Proxies::new(config.privacy.trusted_proxies.clone()),
+        proxy_protocol: config.http.proxy_protocol,
         rtsp_port: bound.rtsp.first().map(|a| a.port()),
         ..web::Options::default()
     }

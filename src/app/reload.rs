@@ -10,6 +10,7 @@ use crate::app::listen::Bound;
 use crate::app::papers;
 use crate::app::rtsp_options;
 use crate::app::rules;
+use crate::app::sensitive;
 use crate::app::sources::Sources;
 use crate::app::web_options;
 use crate::audit::Audit;
@@ -20,6 +21,7 @@ use crate::config::Config;
 use crate::config::credentials;
 use crate::egress::rtsp;
 use crate::hub::Hub;
+use crate::privacy::Door;
 use crate::proto::rtsp::auth::Users;
 use crate::web;
 
@@ -31,6 +33,7 @@ pub(super) struct Running {
     pub(super) bound: Bound,
     pub(super) sources: Sources,
     pub(super) hub: Arc<Hub>,
+    pub(super) door: Arc<Door>,
     pub(super) users: Option<Arc<Users>>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) rtsp: Live<rtsp::Options>,
@@ -55,6 +58,8 @@ impl Running {
         }
         self.users(&config);
         self.limits(&config);
+        // Before a path that is sensitive now can be asked for.
+        self.door.keep_silent_about(sensitive(&config));
         if let Err(error) = self.start.log.follow(config.log.as_deref()) {
             tracing::error!(%error, "What is logged stays as it was.");
         }

@@ -78,6 +78,7 @@ impl Sources {
         let entry = PathEntry {
             name: DEFAULT_PATH.to_owned(),
             source: source.to_owned(),
+            sensitive: false,
         };
         (vec![entry], source != "webcam:")
     }

@@ -20,6 +20,9 @@ use crate::telemetry::Metrics;
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     process::prepare();
     let config = configured(args)?;
+    if !config.privacy.core_dumps {
+        process::leave_no_core_files();
+    }
     let metrics = Metrics::new();
     let log = logs::init(args.log.as_deref(), config.log.as_deref(), Arc::clone(&metrics));
     let log = log.map_err(Failure::usage)?;

@@ -44,6 +44,7 @@ pub(super) fn add(words: &[String], paths: &mut Vec<PathEntry>) -> Result<(), So
         given.push(PathEntry {
             name: name.to_owned(),
             source: source.to_owned(),
+            sensitive: false,
         });
     }
     paths.retain(|p| !given.iter().any(|e| e.name.eq_ignore_ascii_case(&p.name)));
@@ -52,6 +53,7 @@ pub(super) fn add(words: &[String], paths: &mut Vec<PathEntry>) -> Result<(), So
         paths.push(PathEntry {
             name: free_name(paths),
             source: source.to_owned(),
+            sensitive: false,
         });
     }
     paths.sort_by(|a, b| a.name.cmp(&b.name));
@@ -83,6 +85,7 @@ mod tests {
         let entry = |name: &&str| PathEntry {
             name: (*name).to_owned(),
             source: "publish:".to_owned(),
+            sensitive: false,
         };
         let mut paths: Vec<PathEntry> = configured.iter().map(entry).collect();
         let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();

@@ -12,7 +12,6 @@ use crate::config::Http;
 use crate::config::Hub;
 use crate::config::Multicast;
 use crate::config::PathEntry;
-use crate::config::Privacy;
 use crate::config::Publish;
 use crate::config::Required;
 use crate::config::Rtsp;
@@ -48,12 +47,13 @@ pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, Con
         errors: Vec::new(),
     };
     let config = Config {
-        rtsp: c.rtsp(&shapes.rtsp),
+        rtsp: c.rtsp(&shapes.rtsp, &shapes.privacy),
         rtsps: Rtsps {
             listen: c.addresses(&shapes.rtsps.listen, 8322, Vec::new()),
+            proxy_protocol: c.proxy_protocol(&shapes.rtsps.proxy_protocol, &shapes.privacy),
         },
         tls: c.tls(&shapes.tls),
-        http: c.http(&shapes.http),
+        http: c.http(&shapes.http, &shapes.privacy),
         hub: c.hub(&shapes.hub),
         publish: c.publish(&shapes.publish),
         paths: c.paths(&shapes.paths),
@@ -76,7 +76,7 @@ pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, Con
 }
 
 impl Checker<'_> {
-    fn rtsp(&mut self, f: &RtspFile) -> Rtsp {
+    fn rtsp(&mut self, f: &RtspFile, privacy: &PrivacyFile) -> Rtsp {
         let d = Rtsp::default();
         Rtsp {
             listen: self.addresses(&f.listen, 8554, d.listen),
@@ -89,6 +89,7 @@ impl Checker<'_> {
             ),
             write_timeout: self.duration("write_timeout", &f.write_timeout, 1..=300, d.write_timeout),
             multicast: self.multicast(f),
+            proxy_protocol: self.proxy_protocol(&f.proxy_protocol, privacy),
         }
     }
 
@@ -147,10 +148,11 @@ impl Checker<'_> {
         })
     }
 
-    fn http(&mut self, f: &HttpFile) -> Http {
+    fn http(&mut self, f: &HttpFile, privacy: &PrivacyFile) -> Http {
         let d = Http::default();
         Http {
             listen: self.addresses(&f.listen, 8080, d.listen),
+            proxy_protocol: self.proxy_protocol(&f.proxy_protocol, privacy),
         }
     }
 
@@ -171,14 +173,6 @@ impl Checker<'_> {
         }
     }
 
-    fn privacy(&mut self, f: &PrivacyFile) -> Privacy {
-        let d = Privacy::default();
-        Privacy {
-            time_zone: self.time_zone(&f.time_zone, d.time_zone),
-            k: self.number("k", &f.k, 1..=1_000, d.k),
-        }
-    }
-
     fn paths(&mut self, paths: &BTreeMap<Spanned<String>, PathFile>) -> Vec<PathEntry> {
         // In the order of the file, so that "again" is said at the later of two.
         let mut by_place: Vec<_> = paths.iter().collect();
@@ -190,6 +184,12 @@ impl Checker<'_> {
             if let Some(why) = crate::config::path_name_error(name) {
                 self.wrong(&span, &why);
             }
+            if name.to_ascii_lowercase().starts_with("nostats/") {
+                self.wrong(
+                    &span,
+                    "nostats/ before a name is how viewers say not to be counted, expected another name",
+                );
+            }
             if entries.iter().any(|e| e.name.eq_ignore_ascii_case(name)) {
                 self.wrong(&span, &same_path(name));
             }
@@ -197,6 +197,7 @@ impl Checker<'_> {
             entries.push(PathEntry {
                 name: name.clone(),
                 source,
+                sensitive: path.sensitive.unwrap_or_default(),
             });
             let Some(wish) = path.backchannel.as_ref().filter(|b| *b.get_ref()) else {
                 continue;
@@ -211,6 +212,7 @@ impl Checker<'_> {
             entries.push(PathEntry {
                 name: own,
                 source: "backchannel:".to_owned(),
+                sensitive: path.sensitive.unwrap_or_default(),
             });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));

@@ -18,6 +18,8 @@ use toml::Spanned;
 pub(super) type Text = Option<Spanned<String>>;
 /// A whole number and where it stands. Signed and wide, so that our range check speaks, not the parser's.
 pub(super) type Number = Option<Spanned<i64>>;
+/// Yes or no, and where it stands.
+pub(super) type Flag = Option<Spanned<bool>>;
 
 /// Names of users, each at its place.
 pub(super) type Names = Option<Vec<Spanned<String>>>;
@@ -51,6 +53,7 @@ pub(super) struct RtspFile {
     pub(super) multicast: Text,
     pub(super) multicast_port: Number,
     pub(super) multicast_ttl: Number,
+    pub(super) proxy_protocol: Flag,
 }
 
 /// `[rtsps]`
@@ -58,6 +61,7 @@ pub(super) struct RtspFile {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct RtspsFile {
     pub(super) listen: Option<Spanned<OneOrMore>>,
+    pub(super) proxy_protocol: Flag,
 }
 
 /// `[tls]`
@@ -73,6 +77,7 @@ pub(super) struct TlsFile {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct HttpFile {
     pub(super) listen: Option<Spanned<OneOrMore>>,
+    pub(super) proxy_protocol: Flag,
 }
 
 /// `[hub]`
@@ -110,6 +115,7 @@ pub(super) struct PathFile {
     pub(super) insecure: Option<Spanned<bool>>,
     pub(super) read: Names,
     pub(super) publish: Names,
+    pub(super) sensitive: Option<bool>,
 }
 
 /// `[auth]`
@@ -135,6 +141,12 @@ pub(super) struct UserFile {
 pub(super) struct PrivacyFile {
     pub(super) time_zone: Text,
     pub(super) k: Number,
+    pub(super) level: Text,
+    pub(super) consent: Text,
+    pub(super) mask: Text,
+    pub(super) countries: Text,
+    pub(super) trusted_proxies: Option<Spanned<OneOrMore>>,
+    pub(super) core_dumps: Option<bool>,
 }
 
 /// `[data]`

@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod limits;
 pub mod places;
+mod privacy;
 mod settings;
 pub mod units;
 mod values;
@@ -22,9 +23,14 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::proxies::Cidr;
 use crate::config::credentials::User;
 use crate::hub::PathName;
 use crate::ingest::Source;
+use crate::privacy::Consent;
+use crate::privacy::Level;
+use crate::privacy::Policy;
+use crate::privacy::address::Mask;
 
 pub use error::ConfigError;
 pub use error::ConfigErrors;
@@ -65,6 +71,8 @@ pub struct Rtsp {
     pub write_timeout: Duration,
     /// Groups that streams are sent to when readers ask for it; `None` is off.
     pub multicast: Option<Multicast>,
+    /// Whether trusted proxies begin with a PROXY header.
+    pub proxy_protocol: bool,
 }
 
 /// Multicast groups, and how they are sent to.
@@ -88,6 +96,7 @@ impl Default for Rtsp {
             session_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(10),
             multicast: None,
+            proxy_protocol: false,
         }
     }
 }
@@ -97,6 +106,8 @@ impl Default for Rtsp {
 pub struct Rtsps {
     /// Where it listens; port 0 means that the system chooses. Empty means off.
     pub listen: Vec<SocketAddr>,
+    /// Whether trusted proxies begin with a PROXY header.
+    pub proxy_protocol: bool,
 }
 
 /// What TLS listeners show of themselves.
@@ -118,12 +129,15 @@ pub struct TlsFiles {
 pub struct Http {
     /// Where it listens; port 0 means that the system chooses. Empty means off.
     pub listen: Vec<SocketAddr>,
+    /// Whether trusted proxies begin with a PROXY header.
+    pub proxy_protocol: bool,
 }
 
 impl Default for Http {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+            proxy_protocol: false,
         }
     }
 }
@@ -174,6 +188,8 @@ pub struct PathEntry {
     pub name: String,
     /// A checked source.
     pub source: String,
+    /// Watching it says something of the viewer that is nobody's business: no session of it is recorded.
+    pub sensitive: bool,
 }
 
 /// Who may read and publish.
@@ -223,6 +239,31 @@ pub struct Privacy {
     pub time_zone: String,
     /// Groups smaller than this are not shown.
     pub k: u32,
+    /// How much the statistics know of a viewer.
+    pub level: Level,
+    /// Who is counted at all.
+    pub consent: Consent,
+    /// How much of an address the look-up of its country gets to see.
+    pub mask: Mask,
+    /// A database of countries.
+    pub countries: Option<PathBuf>,
+    /// Whose word counts for the address behind a connection.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Whether the program may leave core files, in which keys and addresses are.
+    pub core_dumps: bool,
+}
+
+impl Privacy {
+    /// What the field register and everything made of it goes by.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            level: self.level,
+            consent: self.consent,
+            mask: self.mask,
+            country: self.countries.is_some(),
+            proxies: !self.trusted_proxies.is_empty(),
+        }
+    }
 }
 
 impl Default for Privacy {
@@ -230,6 +271,12 @@ impl Default for Privacy {
         Self {
             time_zone: "UTC".to_owned(),
             k: 5,
+            level: Level::default(),
+            consent: Consent::default(),
+            mask: Mask::default(),
+            countries: None,
+            trusted_proxies: Vec::new(),
+            core_dumps: false,
         }
     }
 }
@@ -269,6 +316,22 @@ impl Config {
             ("[auth] required", a.auth.required != b.auth.required),
             ("[privacy] time_zone", a.privacy.time_zone != b.privacy.time_zone),
             ("[privacy] k", a.privacy.k != b.privacy.k),
+            ("[privacy] level", a.privacy.level != b.privacy.level),
+            ("[privacy] consent", a.privacy.consent != b.privacy.consent),
+            ("[privacy] mask", a.privacy.mask != b.privacy.mask),
+            ("[privacy] countries", a.privacy.countries != b.privacy.countries),
+            (
+                "[privacy] core_dumps",
+                a.privacy.core_dumps != b.privacy.core_dumps,
+            ),
+            (
+                "[rtsp] proxy_protocol",
+                a.rtsp.proxy_protocol != b.rtsp.proxy_protocol,
+            ),
+            (
+                "[rtsps] proxy_protocol",
+                a.rtsps.proxy_protocol != b.rtsps.proxy_protocol,
+            ),
             ("[data] dir", a.data_dir != b.data_dir),
         ];
         let changed = differs.into_iter().filter(|(_, differs)| *differs);
@@ -317,6 +380,9 @@ pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
     if let (Some(files), Some(base)) = (&mut config.tls.files, file.parent()) {
         files.certificate = base.join(&files.certificate);
         files.key = base.join(&files.key);
+    }
+    if let (Some(countries), Some(base)) = (&config.privacy.countries, file.parent()) {
+        config.privacy.countries = Some(base.join(countries));
     }
     Ok(config)
 }

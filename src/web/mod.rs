@@ -35,6 +35,8 @@ use crate::audit::Audit;
 use crate::base::clock::SharedClock;
 use crate::base::live::Live;
 use crate::base::peer::PeerAddr;
+use crate::base::proxies;
+use crate::base::proxies::Proxies;
 use crate::base::seats::Seats;
 use crate::base::seats::Taken;
 use crate::base::tasks::Tasks;
@@ -65,6 +67,10 @@ pub struct Options {
     pub penalty: Duration,
     /// How long a snapshot waits for its picture.
     pub picture_timeout: Duration,
+    /// Who is believed when it says on whose behalf it comes.
+    pub proxies: Proxies,
+    /// Whether those begin a connection with a PROXY header.
+    pub proxy_protocol: bool,
     /// The port that the RTSP server is bound to, for the URLs that are shown; `None` shows none.
     pub rtsp_port: Option<u16>,
 }
@@ -79,6 +85,8 @@ impl Default for Options {
             write_timeout: Duration::from_secs(10),
             penalty: Duration::from_secs(2),
             picture_timeout: Duration::from_secs(5),
+            proxies: Proxies::default(),
+            proxy_protocol: false,
             rtsp_port: None,
         }
     }
@@ -147,10 +155,26 @@ fn refuse(stream: TcpStream, metrics: &Metrics) {
     }
 }
 
-async fn serve(site: Arc<Site>, stream: TcpStream, peer: PeerAddr, seat: Taken, stop: CancellationToken) {
+async fn serve(
+    site: Arc<Site>,
+    mut stream: TcpStream,
+    mut peer: PeerAddr,
+    seat: Taken,
+    stop: CancellationToken,
+) {
     let _open = Open::new(Arc::clone(site.metrics()), seat);
     conn::keep_fresh(&stream);
     let options = site.options();
+    if options.proxy_protocol && options.proxies.trusts(&peer) {
+        let announced = tokio::select! {
+            announced = proxies::announced(&mut stream) => announced,
+            () = stop.cancelled() => return,
+        };
+        match announced {
+            Ok(behind) => peer = behind.unwrap_or(peer),
+            Err(_) => return site.metrics().lose(Reason::BadInput, 1),
+        }
+    }
     let stream = Deadline::new(stream, options.write_timeout, Arc::clone(site.metrics()));
     let peer = Arc::new(peer);
     let metrics = Arc::clone(site.metrics());

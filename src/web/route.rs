@@ -25,10 +25,12 @@ pub(super) enum Route {
     Stats,
     /// `/api/v1/paths`
     Paths,
-    /// `/healthz`: the only route that never asks for credentials.
+    /// `/healthz`: never asks for credentials.
     Health,
     /// `/metrics`
     Metrics,
+    /// `/.well-known/gpc.json`: tells that `Sec-GPC` is honoured; open, since browsers ask for it by themselves.
+    Gpc,
 }
 
 /// What is asked of one path.
@@ -54,6 +56,7 @@ impl Route {
             "/api/v1/paths" => Self::Paths,
             "/healthz" => Self::Health,
             "/metrics" => Self::Metrics,
+            "/.well-known/gpc.json" => Self::Gpc,
             _ => return Self::decode_live(path.strip_prefix("/live/")?),
         })
     }
@@ -76,17 +79,28 @@ impl Route {
 
     /// Whether the route is open to those who have no credentials.
     pub(super) fn is_public(&self) -> bool {
-        matches!(self, Self::Health)
+        matches!(self, Self::Health | Self::Gpc)
     }
 }
 
 /// The value of `Allow` for [`Route::allows`].
 pub(super) const ALLOW: &str = "GET, HEAD";
 
-/// Percent-decodes a path's name; `None` when it is empty or not UTF-8.
+/// Percent-decodes a path's name; `None` when it is empty or not UTF-8. The alias by which viewers say that they do not
+/// want to be counted is no part of it.
 fn decode(encoded: &str) -> Option<String> {
+    let encoded = encoded.strip_prefix(ALIAS).unwrap_or(encoded);
     let path = percent_decode_str(encoded).decode_utf8().ok()?;
     (!path.is_empty()).then(|| path.into_owned())
+}
+
+/// Before a path's name: not to be counted, for players in which only the URL can be set. RTSP has the same.
+pub(super) const ALIAS: &str = "nostats/";
+
+/// Whether a URL's path says so.
+pub(super) fn is_alias(path: &str) -> bool {
+    path.strip_prefix("/live/")
+        .is_some_and(|rest| rest.starts_with(ALIAS))
 }
 
 /// The value of one setting in a query: the first of this name, decoded. Other settings are not looked at.
@@ -130,6 +144,10 @@ mod tests {
                 "/live/floor/2/hall/snapshot.jpg",
                 live("floor/2/hall", Live::Snapshot),
             ),
+            ("/live/nostats/webcam/", live("webcam", Live::Player)),
+            ("/live/nostats/a/b/stream.mjpeg", live("a/b", Live::Mjpeg)),
+            ("/live/nostats/", live("nostats", Live::Player)),
+            ("/.well-known/gpc.json", Some(Route::Gpc)),
             ("/live/floor%2F2/", live("floor/2", Live::Player)),
             ("/live/caf%C3%A9/", live("café", Live::Player)),
             ("/live/a%2", Some(Route::ToPlayer { path: "a%2".into() })),

@@ -44,6 +44,7 @@ use crate::web::mjpeg;
 use crate::web::problem::Problem;
 use crate::web::reply;
 use crate::web::reply::Body;
+use crate::web::route;
 use crate::web::route::Live;
 use crate::web::route::Route;
 use crate::web::route::query_value;
@@ -54,6 +55,8 @@ const INDEX: &str = include_str!("ui/index.html");
 const STYLE: &str = include_str!("ui/style.css");
 const SCRIPT: &str = include_str!("ui/app.js");
 const ICON: &str = include_str!("ui/icon.svg");
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The page's own files may be kept, but must be asked for again: a new version shows at once.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
@@ -97,19 +100,20 @@ impl Site {
     }
 
     async fn try_answer(&self, asked: &Parts, peer: &PeerAddr) -> Result<Response<Body>, Problem> {
-        let route = Route::decode(asked.uri.path());
-        if !route.as_ref().is_some_and(Route::is_public) {
+        let asks_for = Route::decode(asked.uri.path());
+        if !asks_for.as_ref().is_some_and(Route::is_public) {
             self.check_who_asks(asked).await?;
         }
-        let route = route.ok_or_else(Problem::no_such_page)?;
-        if !route.allows(&asked.method) {
+        let asks_for = asks_for.ok_or_else(Problem::no_such_page)?;
+        if !asks_for.allows(&asked.method) {
             return Err(Problem::method_not_allowed());
         }
-        match route {
+        match asks_for {
             Route::Index => Ok(asset("text/html; charset=utf-8", INDEX)),
             Route::Style => Ok(asset("text/css; charset=utf-8", STYLE)),
             Route::Script => Ok(asset("text/javascript; charset=utf-8", SCRIPT)),
             Route::Icon => Ok(asset("image/svg+xml", ICON)),
+            Route::Gpc => Ok(api::json(StatusCode::OK, &api::GpcJson::HONOURED)),
             Route::Health => Ok(reply::whole(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")),
             Route::Metrics => Ok(reply::whole(
                 StatusCode::OK,
@@ -118,7 +122,10 @@ impl Site {
             )),
             Route::Paths => Ok(self.paths(asked)),
             Route::Stats => self.stats(asked).await,
-            Route::ToPlayer { path } => self.find(&path).map(|path| to_player(&path)),
+            Route::ToPlayer { path } => {
+                let alias = route::is_alias(asked.uri.path());
+                self.find(&path).map(|path| to_player(&path, alias))
+            }
             Route::Live { path, what } => {
                 let path = self.find(&path)?;
                 if let Some(users) = &self.ctx.users
@@ -186,7 +193,7 @@ impl Site {
     fn mjpeg(&self, path: &Arc<Path>, asked: &Parts, peer: &PeerAddr) -> Response<Body> {
         let newcomer = mjpeg::Newcomer {
             recorder: self.ctx.recorder.clone(),
-            viewer: self.admit(asked, peer),
+            viewer: self.admit(path.name().as_str(), asked, peer),
         };
         let stream = mjpeg::Stream::new(
             self.subscribe(path),
@@ -206,13 +213,25 @@ impl Site {
     }
 
     /// Takes a viewer through the privacy door.
-    fn admit(&self, asked: &Parts, peer: &PeerAddr) -> Option<Viewer> {
+    fn admit(&self, path: &str, asked: &Parts, peer: &PeerAddr) -> Option<Viewer> {
         let agent = asked
             .headers
             .get(header::USER_AGENT)
             .and_then(|v| v.to_str().ok());
-        let raw = RawViewer::new(peer.again(), agent).opt_out(opted_out(asked.uri.query(), &asked.headers));
-        self.ctx.door.admit(raw)
+        let all = |name: HeaderName| {
+            asked
+                .headers
+                .get_all(name)
+                .iter()
+                .map(|v| v.to_str().unwrap_or_default())
+        };
+        let peer = self
+            .options()
+            .proxies
+            .behind(peer, all(X_FORWARDED_FOR), all(header::FORWARDED));
+        let opted_out = opted_out(asked.uri.query(), &asked.headers) || route::is_alias(asked.uri.path());
+        let raw = RawViewer::new(peer, agent).opt_out(opted_out);
+        self.ctx.door.admit_to(path, raw)
     }
 
     fn paths(&self, asked: &Parts) -> Response<Body> {
@@ -273,9 +292,10 @@ fn head(content_type: &'static str) -> Response<Body> {
 }
 
 /// Sends a browser to the page of a path; the name is the hub's, not the request's.
-fn to_player(path: &Path) -> Response<Body> {
+fn to_player(path: &Path, alias: bool) -> Response<Body> {
     let mut response = reply::empty(StatusCode::PERMANENT_REDIRECT);
-    let target = HeaderValue::from_str(&format!("/live/{}/", path.name()));
+    let alias = if alias { route::ALIAS } else { "" };
+    let target = HeaderValue::from_str(&format!("/live/{alias}{}/", path.name()));
     response.headers_mut().insert(
         header::LOCATION,
         target.expect("path names are made of URL characters"),
@@ -283,14 +303,16 @@ fn to_player(path: &Path) -> Response<Body> {
     response
 }
 
-/// Whether a viewer said not to be counted: `DNT: 1`, `Sec-GPC: 1` or `?stats=off`.
+/// Whether a viewer said not to be counted: `DNT: 1`, `Sec-GPC: 1`, `X-Stats: off` or `?stats=off`.
 fn opted_out(query: Option<&str>, headers: &HeaderMap) -> bool {
-    let says_so = |name: &'static str| {
-        headers
-            .get(HeaderName::from_static(name))
-            .is_some_and(|v| v.as_bytes().trim_ascii() == b"1")
+    let says = |name: &'static str, value: &[u8]| {
+        let mut all = headers.get_all(HeaderName::from_static(name)).iter();
+        all.any(|v| v.as_bytes().trim_ascii().eq_ignore_ascii_case(value))
     };
-    says_so("dnt") || says_so("sec-gpc") || query_value(query, "stats").is_some_and(|v| v == "off")
+    says("dnt", b"1")
+        || says("sec-gpc", b"1")
+        || says("x-stats", b"off")
+        || query_value(query, "stats").is_some_and(|v| v.eq_ignore_ascii_case("off"))
 }
 
 #[cfg(test)]
@@ -298,12 +320,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_signals_opt_out_and_nothing_else_does() {
+    fn four_signals_opt_out_and_nothing_else_does() {
         let headers = |name: &'static str, value: &'static str| {
             HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
         };
         assert!(opted_out(None, &headers("dnt", "1")));
         assert!(opted_out(None, &headers("sec-gpc", " 1 ")));
+        assert!(opted_out(None, &headers("x-stats", "Off")));
         assert!(opted_out(Some("width=3&stats=off"), &HeaderMap::new()));
         assert!(!opted_out(None, &headers("dnt", "0")));
         assert!(!opted_out(None, &headers("sec-gpc", "true")));

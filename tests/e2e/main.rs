@@ -29,15 +29,18 @@ mod backchannel; // readers that speak
 mod camera; // V4L2 and UVC cameras in a virtual machine
 mod certificates; // pulled sources in TLS
 mod chain; // a relay that pulls from a relay
+mod choice; // who does not want to be counted
 mod codecs; // every codec that ffmpeg puts into RTP
 mod containers; // files, downloads, RTMP, SRT, MPEG-TS as sources
 mod devices; // makes of cameras and their quirks
 mod dialogues; // the rules of RTSP, as dialogues by hand
+mod leftovers; // what crashes, endings and crowds leave
 mod limits; // each limit of the configuration
 mod memory; // libraries that only the loader needs
 mod multicast; // one sender for many readers
 mod pattern; // the test picture, number by number
 mod privacy; // a viewer made of canaries
+mod proxies; // who comes through a proxy
 mod publish_read; // the matrix of publishers and readers
 mod publishers; // publishers that come one after the other
 mod pull; // sources that come and go

@@ -39,8 +39,9 @@ pub struct Options {
     pub args: Vec<String>,
     /// More lines for the top of the configuration file.
     pub config: String,
-    /// More lines for its `[rtsp]`.
+    /// More lines for its `[rtsp]`, and for its `[http]`.
     rtsp: String,
+    http: String,
     /// Log filter; `info` when empty.
     pub log: String,
     /// Whether the log filter is left to the configuration.
@@ -77,6 +78,10 @@ impl Options {
         writeln!(self.rtsp, "{line}").unwrap();
         self
     }
+    pub fn http(mut self, line: &str) -> Self {
+        writeln!(self.http, "{line}").unwrap();
+        self
+    }
     /// How the test itself gets in where credentials are asked for.
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.authorization = Some(basic(user, password));
@@ -104,17 +109,22 @@ pub struct Relay {
     addrs: HashMap<String, SocketAddr>,
     dir: tempfile::TempDir,
     canaries: Vec<Canary>,
+    /// Whether the end was searched for traces.
+    searched: bool,
 }
 
 /// Every listener on a port that the system chooses.
 const PORT_ZERO: &str = r#"
-[http]
-listen = "127.0.0.1:0"
-
 [rtsp]
 listen = "127.0.0.1:0"
 udp_ports = [0, 0]
 "#;
+
+/// A configuration with the listeners that tests have.
+fn whole(config: &str, options: &Options) -> String {
+    let Options { http, rtsp, .. } = options;
+    format!("{config}\n[http]\nlisten = \"127.0.0.1:0\"\n{http}{PORT_ZERO}{rtsp}")
+}
 
 /// What the log says after SIGHUP.
 const READ_AGAIN: &str = "The configuration was read again.";
@@ -129,7 +139,7 @@ impl Relay {
     /// Starts the relay and waits until every listener is bound.
     pub fn start(options: Options) -> Self {
         let dir = tempfile::Builder::new().prefix("louver-e2e-").tempdir().unwrap();
-        let config = format!("{}\n{PORT_ZERO}{}", options.config, options.rtsp);
+        let config = whole(&options.config, &options);
         std::fs::write(dir.path().join("louver.toml"), config).unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
         let mut relay = Self {
@@ -138,6 +148,7 @@ impl Relay {
             addrs: HashMap::new(),
             dir,
             canaries: Canary::always(),
+            searched: false,
         };
         relay.restart();
         relay
@@ -281,7 +292,7 @@ impl Relay {
     }
     /// Writes another configuration with the same listeners.
     pub fn rewrite(&self, config: &str) {
-        let text = format!("{config}\n{PORT_ZERO}{}", self.options.rtsp);
+        let text = whole(config, &self.options);
         std::fs::write(self.config_file(), text).unwrap();
     }
     /// Writes another configuration with the same listeners, sends SIGHUP, and waits until it was read.
@@ -342,6 +353,7 @@ impl Relay {
             assert!(status.success(), "louver ended with {status}\n{}", self.log());
         }
         seen.extend(self.left_behind());
+        self.searched = true;
         self.assert_no_canary(&seen);
         let log = self.log();
         assert!(!log.contains("panicked at"), "a task panicked:\n{log}");
@@ -397,6 +409,9 @@ impl Drop for Relay {
         }
         if std::thread::panicking() {
             eprintln!("--- log of the relay\n{}", self.log());
+        } else if !self.searched {
+            // A test that forgot to look for traces, or ended its relay in a way of its own.
+            self.assert_no_trace();
         }
     }
 }

@@ -106,6 +106,10 @@ impl Conn {
         let head = [b'$', channel, high, low];
         self.stream.write_all(&[&head, packet].concat()).is_ok()
     }
+    /// Sends bytes as they are.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
     fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) {
         self.cseq += 1;
         let mut text = format!("{method} {url} RTSP/1.0\r\nCSeq: {}\r\n", self.cseq);

@@ -47,6 +47,8 @@ enum What {
     Slow,
     /// Readers that come and go for long.
     Churn,
+    /// What counting the audience costs.
+    Stats,
 }
 
 /// Servers that need no `--peer`.

@@ -533,7 +533,7 @@ async fn new_play(server: &Server, peer: PeerAddr, setup: &mut SetupRequest) -> 
     let name = path.name().to_string();
     let agent = setup.target.take_user_agent();
     let raw = RawViewer::new(peer, agent.as_deref()).opt_out(setup.target.stats_off);
-    let viewer = server.context.door.admit(raw);
+    let viewer = server.context.door.admit_to(&name, raw);
     let now = server.context.clock.now();
     if setup.sealed && setup.rendition == Rendition::Native {
         let sealed = server.sealed.of(&path, &stream).map_err(|_| Refusal::Internal)?;

@@ -13,7 +13,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::base::peer::PeerAddr;
+use crate::base::proxies;
 use crate::egress::rtsp::Server;
+use crate::egress::rtsp::guests::Guest;
 use crate::egress::rtsp::link::Layer;
 use crate::egress::rtsp::link::Link;
 use crate::egress::rtsp::seat::Seat;
@@ -63,6 +65,26 @@ pub(super) struct Carrier {
 }
 
 impl Arrival {
+    /// For whom a trusted proxy says that it connects, and a place for that host. `None`: it said it badly, or the host
+    /// has as many connections as it may.
+    pub(super) async fn behind_proxy(mut self, server: &Server) -> Option<(Self, Option<Guest>)> {
+        let context = &server.context;
+        match proxies::announced(&mut self.socket).await {
+            Ok(Some(peer)) => self.peer = peer,
+            Ok(None) => {}
+            Err(_) => {
+                context.metrics.lose(Reason::BadInput, 1);
+                return None;
+            }
+        }
+        let most = context.options.get().limits.connections_per_host;
+        let guest = server.guests.admit(&self.peer, most);
+        if guest.is_none() {
+            context.metrics.limit(Limit::RtspConnectionsPerHost);
+        }
+        Some((self, guest?))
+    }
+
     /// Finds out what it is. `None`: there is nothing (more) to be done for it.
     pub(super) async fn begin(self, server: &Server) -> Option<Begun> {
         let encrypted = self.tls.is_some();

@@ -43,6 +43,7 @@ use crate::analytics::Recorder;
 use crate::base::clock::SharedClock;
 use crate::base::live::Live;
 use crate::base::peer::PeerAddr;
+use crate::base::proxies::Proxies;
 use crate::base::seats::Seats;
 use crate::base::seats::Taken;
 use crate::base::tasks::Tasks;
@@ -89,6 +90,8 @@ pub struct Options {
     /// How long readers of a publisher that has left wait for the next; zero: they end with it.
     pub keep_readers: Duration,
     pub limits: Limits,
+    /// Whose PROXY headers are believed, on listeners that expect them.
+    pub proxies: Proxies,
 }
 
 impl Default for Options {
@@ -102,6 +105,7 @@ impl Default for Options {
             multicast: None,
             keep_readers: Duration::ZERO,
             limits: Limits::default(),
+            proxies: Proxies::default(),
         }
     }
 }
@@ -170,6 +174,8 @@ pub struct Listener {
     /// RTSPS: all that comes here is TLS.
     tls: Option<TlsAcceptor>,
     tunnels: Arc<Tunnels>,
+    /// Trusted proxies begin with a PROXY header.
+    proxied: bool,
 }
 
 impl Listener {
@@ -190,12 +196,19 @@ impl Listener {
             users,
             tls: None,
             tunnels: Tunnels::new(),
+            proxied: false,
         })
     }
     /// Makes it a listener for RTSPS.
     #[must_use]
     pub fn encrypted(mut self, tls: TlsAcceptor) -> Self {
         self.tls = Some(tls);
+        self
+    }
+    /// Makes it a listener to which trusted proxies begin with a PROXY header.
+    #[must_use]
+    pub fn proxied(mut self, proxied: bool) -> Self {
+        self.proxied = proxied;
         self
     }
     /// Where it listens.
@@ -329,7 +342,14 @@ impl Server {
             };
             tcp_options(&socket);
             let peer = PeerAddr::new(from);
-            let Some(guest) = self.guests.admit(&peer, options.limits.connections_per_host) else {
+            let proxied = listener.proxied && options.proxies.trusts(&peer);
+            // A proxy has many connections; each is counted for whom it is.
+            let most = if proxied {
+                0
+            } else {
+                options.limits.connections_per_host
+            };
+            let Some(guest) = self.guests.admit(&peer, most) else {
                 self.context.metrics.limit(Limit::RtspConnectionsPerHost);
                 continue;
             };
@@ -344,21 +364,27 @@ impl Server {
             let groups = self.groups.clone();
             // Boxed: soon over, and its size would be every connection's.
             let begun = Box::pin(async move {
+                let (arrival, guest) = if proxied {
+                    arrival.behind_proxy(&server).await?
+                } else {
+                    (arrival, guest)
+                };
                 let begun = arrival.begin(&server).await?;
                 let (conn, seat) = conn::open(&server, begun, udp, groups, users)?;
-                Some((conn, seat))
+                Some((conn, seat, guest))
             });
             self.tasks.spawn_unnamed(move |stop| async move {
                 let begun = tokio::select! {
                     begun = begun => begun,
                     () = stop.cancelled() => return,
                 };
-                let Some((mut conn, _seat)) = begun else { return };
+                let Some((mut conn, _seat, _guest)) = begun else {
+                    return;
+                };
                 let _nobody_left_to_tell = conn.run(&stop).await;
                 if !stop.is_cancelled() {
                     conn.give_up();
                 }
-                drop(guest);
             });
         }
     }

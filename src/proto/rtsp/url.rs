@@ -20,6 +20,7 @@ pub struct Url {
     /// All behind the authority, as sent.
     tail: String,
     path: String,
+    stats_off: bool,
     track: Option<TrackId>,
     credentials: Option<(String, String)>,
 }
@@ -52,20 +53,28 @@ impl Url {
         query = query
             .map(|q| q.strip_suffix('/').unwrap_or(q))
             .filter(|q| !q.is_empty());
+        let (path, stats_off) = without_alias(raw_path.trim_matches('/'));
         Some(Self {
             origin,
             raw_path: raw_path.to_owned(),
             query: query.map(str::to_owned),
             tail: tail.to_owned(),
-            path: decode(raw_path.trim_matches('/')),
+            path: decode(path),
+            stats_off,
             track,
             credentials: userinfo.map(credentials),
         })
     }
 
-    /// Percent-decoded, without slashes at either end and without `trackID=N`.
+    /// Percent-decoded, without slashes at either end, without `trackID=N` and without `nostats/`.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether the path began with `nostats/`, by which viewers say that they do not want to be counted: many players let
+    /// one set nothing but the URL, and some lose its query.
+    pub fn stats_off(&self) -> bool {
+        self.stats_off
     }
 
     /// As sent, without the question mark and without the slash or control that came behind it. Tokens
@@ -136,6 +145,14 @@ impl fmt::Debug for Url {
         f.debug_struct("Url")
             .field("path", &self.path)
             .finish_non_exhaustive()
+    }
+}
+
+/// The path behind the alias `nostats/`, and whether there was one. VLC changes the case of letters.
+fn without_alias(path: &str) -> (&str, bool) {
+    match path.split_once('/') {
+        Some((alias, rest)) if alias.eq_ignore_ascii_case("nostats") => (rest, true),
+        _ => (path, false),
     }
 }
 
@@ -225,6 +242,29 @@ mod tests {
         for bad in ["http://h/cam", "cam", "rtsp:/h/cam", "://h", "rtsp h"] {
             assert_eq!(Url::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_alias_is_no_part_of_the_path_and_stays_in_what_is_told() {
+        for (text, path, stats_off) in [
+            ("rtsp://h/nostats/cam", "cam", true),
+            ("rtsp://h/nostats/cam/trackID=1?k=v", "cam", true),
+            ("rtsp://h/NoStats/a/b/", "a/b", true),
+            ("rtsp://h/nostats/nostats/cam", "nostats/cam", true),
+            ("rtsp://h/nostats", "nostats", false),
+            ("rtsp://h/nostatsx/cam", "nostatsx/cam", false),
+            ("rtsp://h/cam/nostats/x", "cam/nostats/x", false),
+        ] {
+            assert_eq!(
+                (url(text).path(), url(text).stats_off()),
+                (path, stats_off),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            url("rtsp://h/nostats/cam").content_base(),
+            "rtsp://h/nostats/cam/"
+        );
     }
 
     #[test]

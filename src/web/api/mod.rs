@@ -64,6 +64,21 @@ impl From<&Problem> for ProblemJson {
     }
 }
 
+/// `/.well-known/gpc.json` (Global Privacy Control): that the signal is honoured, and since when this has been so.
+#[derive(Serialize)]
+pub(super) struct GpcJson {
+    gpc: bool,
+    #[serde(rename = "lastUpdate")]
+    last_update: &'static str,
+}
+
+impl GpcJson {
+    pub(super) const HONOURED: Self = Self {
+        gpc: true,
+        last_update: "2026-11-23",
+    };
+}
+
 /// Every list. `next` is where the next part of it is; as yet there is always one part.
 #[derive(Serialize)]
 pub struct ListJson<T> {

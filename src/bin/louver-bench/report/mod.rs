@@ -18,6 +18,7 @@ pub(crate) struct Report {
     pub(crate) joins: Vec<Cell>,
     pub(crate) slow: Vec<Cell>,
     pub(crate) churn: Vec<Churn>,
+    pub(crate) stats: Option<Runs>,
 }
 
 /// What a cell of a table was measured with.

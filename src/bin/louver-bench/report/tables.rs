@@ -66,6 +66,12 @@ const CAPTURE: &[Column] = &[
     ("pictures", "louver_pictures"),
     ("in s", "seconds"),
 ];
+const STATS: &[Column] = &[
+    ("new viewers/s, one core", "new_per_second"),
+    ("known viewers/s", "known_per_second"),
+    ("us per session opened", "open_us"),
+    ("bytes per viewer of the day", "map_bytes_per_viewer"),
+];
 const CHURN: &[Column] = &[
     ("second", "second"),
     ("readers", "readers"),
@@ -84,6 +90,11 @@ impl Report {
             text.push_str("\n## Capture: 1280x720 at 30 frames/s, encoded\n");
             head(&mut text, &[], CAPTURE);
             row(&mut text, &[], CAPTURE.iter().map(|(_, name)| runs.cell(name)));
+        }
+        if let Some(runs) = &self.stats {
+            text.push_str("\n## Statistics: pseudonyms of 1,000,000 viewers in one day\n");
+            head(&mut text, &[], STATS);
+            row(&mut text, &[], STATS.iter().map(|(_, name)| runs.cell(name)));
         }
         table(&mut text, "Fan-out", FANOUT, &self.fanout);
         table(

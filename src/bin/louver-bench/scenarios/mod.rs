@@ -5,6 +5,7 @@ mod churn;
 mod fanout;
 mod joins;
 mod slow;
+mod stats;
 
 use std::sync::Arc;
 
@@ -79,6 +80,7 @@ impl<'a> Bench<'a> {
                     report.slow = self.interleave("slow", &keys, slow::run)?;
                 }
                 What::Churn => report.churn = churn::measure(self),
+                What::Stats => report.stats = Some(stats::measure(args)?),
             }
         }
         Ok(report)

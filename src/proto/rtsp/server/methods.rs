@@ -149,7 +149,8 @@ impl Conn {
                 .any(|v| v.trim().eq_ignore_ascii_case(value))
         };
         let query = url.query().unwrap_or_default();
-        let stats_off = says("X-Stats", "off")
+        let stats_off = url.stats_off()
+            || says("X-Stats", "off")
             || says("DNT", "1")
             || says("Sec-GPC", "1")
             || query
