@@ -11,6 +11,7 @@ use crate::config;
 use crate::ingest::Source;
 use crate::logs::redact;
 use crate::media::Codec;
+use crate::media::Track;
 use crate::proto::mikey;
 use crate::proto::rtp::fuzz;
 use crate::proto::rtp::rtcp;
@@ -68,6 +69,17 @@ pub fn sdp(data: &[u8]) {
     let text = sdp::write(&description, 1);
     let (again, _) = sdp::parse(text.as_bytes()).expect("what was written can be read");
     assert_eq!(again, description);
+    // What a query shows is some of it, in its order; the text stands in for the query.
+    let query = String::from_utf8_lossy(data);
+    for query in query.lines().map(Some).chain([None, Some("tracks=all")]) {
+        let shown = sdp::choose(&description, query);
+        let known = |t: &Track| description.track(t.id) == Some(t);
+        assert!(shown.tracks.iter().all(known) && shown.tracks.is_sorted_by_key(|t| t.id));
+    }
+    assert!(!sdp::choose(&description, None).tracks.is_empty());
+    let speaks = sdp::with_backchannel(&text, &description.tracks);
+    let media = |text: &str| text.matches("\nm=").count();
+    assert_eq!(media(&speaks), 2 * media(&text));
 }
 
 /// Reports that are read can be written, and read the same.

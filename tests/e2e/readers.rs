@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::http;
 use crate::peers::Transport;
 use crate::relay::DEADLINE;
 use crate::relay::Options;
@@ -28,14 +27,6 @@ fn by_tcp(relay: &Relay) -> Conn {
     conn.ok("SETUP", &format!("{url}/trackID=0"), &TCP);
     conn.ok("PLAY", &url, &[]);
     conn
-}
-
-fn bad_input(relay: &Relay) -> u64 {
-    let text = http::get(relay.addr("http"), "/metrics").text();
-    let line = text
-        .lines()
-        .find_map(|l| l.strip_prefix("louver_lost_total{reason=\"BadInput\"} "));
-    line.map_or(0, |n| n.parse().unwrap())
 }
 
 fn viewers(relay: &Relay) -> u64 {
@@ -84,12 +75,12 @@ fn what_is_no_rtcp_costs_a_reader_nothing() {
     let (_, server) = server.split_once('-').unwrap();
     let server = SocketAddr::new(HOST, server.parse().unwrap());
     conn.ok("PLAY", &url, &[]);
-    let before = bad_input(&relay);
+    let before = relay.lost("BadInput");
     for packet in garbage {
         rtcp.send_to(packet, server).unwrap();
     }
     eventually("all are counted", || {
-        (bad_input(&relay) >= before + 3).then_some(())
+        (relay.lost("BadInput") >= before + 3).then_some(())
     });
     let mut datagram = [0; 2048];
     while rtp.recv(&mut datagram).is_ok() {}

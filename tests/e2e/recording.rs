@@ -248,14 +248,6 @@ fn tcp_publisher(relay: &Relay) -> Conn {
     conn
 }
 
-fn bad_input(relay: &Relay) -> u64 {
-    let text = crate::http::get(relay.addr("http"), "/metrics").text();
-    let line = text
-        .lines()
-        .find_map(|l| l.strip_prefix("louver_lost_total{reason=\"BadInput\"} "));
-    line.map_or(0, |n| n.parse().unwrap())
-}
-
 #[test]
 fn what_is_no_rtp_and_no_rtcp_costs_a_publisher_nothing_else() {
     let relay = Relay::start(Options::publish());
@@ -268,7 +260,7 @@ fn what_is_no_rtp_and_no_rtcp_costs_a_publisher_nothing_else() {
         tcp.send_packet(0, packet);
         tcp.send_packet(1, packet);
     }
-    eventually("all are counted", || (bad_input(&relay) >= 8).then_some(()));
+    eventually("all are counted", || (relay.lost("BadInput") >= 8).then_some(()));
     udp.send(1);
     tcp.send_packet(0, &sound(1));
     for path in ["udp", "live"] {
