@@ -67,6 +67,17 @@ const ROOMS: &[Room] = &[
         &["RawViewer", "PeerAddr"],
     ),
     room("audit", &["base", "telemetry"], &["PeerAddr", "RawViewer"]),
+    room(
+        "papers",
+        &[
+            "privacy::Consent",
+            "privacy::Level",
+            "privacy::Policy",
+            "privacy::address::Mask",
+            "privacy::fields",
+        ],
+        &["PeerAddr", "RawViewer", "tokio", "std::fs"],
+    ),
     room("scan", &[], &[]),
     room(
         "egress",
@@ -97,6 +108,7 @@ const ROOMS: &[Room] = &[
             "analytics",
             "telemetry",
             "audit",
+            "papers",
             // The same users watch over HTTP and RTSP, so their hashes have one home.
             "proto::rtsp::auth",
         ],
@@ -128,6 +140,7 @@ const ROOMS: &[Room] = &[
             "base",
             "config",
             "logs",
+            "papers",
             "scan",
             "telemetry",
             "web",

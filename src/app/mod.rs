@@ -20,6 +20,7 @@ use jiff::tz::TimeZone;
 use crate::analytics;
 use crate::analytics::Recorder;
 use crate::analytics::Store;
+use crate::audit::Audit;
 use crate::base::clock::SharedClock;
 use crate::base::clock::SystemClock;
 use crate::base::live::Live;
@@ -138,7 +139,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
 
     let groups = Groups::default();
     let master = Master::load_or_make(&start.data_dir)?;
-    let audit = papers::begin_audit(&groups.audit, &start, &master, &clock)?;
+    let (audit, told) = papers::begin_audit(&groups.audit, &start, &master, &clock)?;
     let hub = Hub::new(
         hub_options(&start.config),
         clock.clone(),
@@ -163,7 +164,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     // What a former run left open is closed before anybody can ask.
     recorder.flushed().await;
     let door = door(&start.config, time_zone, &clock)?;
-    wipe_keys_in_time(&groups.serving, &door, &start.metrics);
+    wipe_keys_in_time(&groups.serving, &door, &start.metrics, &audit);
 
     let rtsp = rtsp::Context {
         hub: Arc::clone(&hub),
@@ -179,6 +180,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         recorder,
         store,
         audit: audit.clone(),
+        papers: Arc::new(told),
         metrics: Arc::clone(&start.metrics),
         clock,
         users: None,
@@ -318,13 +320,15 @@ fn sensitive(config: &Config) -> Vec<String> {
 }
 
 /// Keys go at midnight also when nobody comes.
-fn wipe_keys_in_time(tasks: &Tasks, door: &Arc<Door>, metrics: &Arc<Metrics>) {
-    let (door, metrics) = (Arc::clone(door), Arc::clone(metrics));
+fn wipe_keys_in_time(tasks: &Tasks, door: &Arc<Door>, metrics: &Arc<Metrics>, audit: &Audit) {
+    let (door, metrics, audit) = (Arc::clone(door), Arc::clone(metrics), audit.clone());
     tasks.spawn("midnight", move |stop| async move {
         let mut told = Rotations::default();
         loop {
             let day_left = door.wipe_when_over();
-            tell_of_keys(&mut told, door.rotations(), &metrics);
+            let now = door.rotations();
+            papers::note_rotations(&audit, now.changed - told.changed, now.late - told.late);
+            tell_of_keys(&mut told, now, &metrics);
             // Once a second, because the wall clock may jump; sooner when midnight is near.
             tokio::select! {
                 () = tokio::time::sleep(day_left.min(Duration::from_secs(1))) => {}

@@ -1,5 +1,7 @@
 //! What the program notes about itself in the audit trail: starts, ends, and settings that differ from last time.
 
+use jiff::Timestamp;
+
 use crate::app::AppError;
 use crate::app::Start;
 use crate::audit;
@@ -12,21 +14,27 @@ use crate::audit::Purpose;
 use crate::base::clock::SharedClock;
 use crate::base::master::Master;
 use crate::base::tasks::Tasks;
+use crate::papers::Change;
+use crate::papers::Options;
 
-/// Opens the trail, and tells it of the start and of what is set otherwise than at the last one.
+/// Opens the trail, and tells it of the start and of what is set otherwise than at the last one. Gives what the notice is
+/// made of, too.
 pub(super) fn begin_audit(
     tasks: &Tasks,
     start: &Start,
     master: &Master,
     clock: &SharedClock,
-) -> Result<Audit, AppError> {
+) -> Result<(Audit, Options), AppError> {
     // A trail that cannot be read is told by the first entry that cannot be written.
     let before = audit::last_settings(&start.data_dir).unwrap_or_default();
     let audit = Audit::start(
         tasks,
         &start.data_dir,
         master,
-        audit::Options::default(),
+        audit::Options {
+            keep: start.config.audit.keep,
+            max_bytes: start.config.audit.max_bytes,
+        },
         clock.clone(),
         start.metrics.clone(),
         Box::new(|_| true),
@@ -35,21 +43,42 @@ pub(super) fn begin_audit(
     audit.note(
         Event::new(Actor::Relay, Action::Started, Purpose::Operation).detail(env!("CARGO_PKG_VERSION")),
     );
+    let mut told = start.config.papers();
+    let today = Timestamp::try_from(clock.wall()).unwrap_or_default();
     for (name, value) in start.config.settings() {
         let detail = match before.get(name) {
             Some(old) if *old == value => continue,
-            Some(old) => format!("{old} -> {value}"),
+            Some(old) => {
+                let change = format!("{old} -> {value}");
+                told.changes.push(Change {
+                    date: today.strftime("%Y-%m-%d").to_string(),
+                    setting: name.to_owned(),
+                    change: change.clone(),
+                });
+                change
+            }
             None => value,
         };
         let setting = Event::new(Actor::Relay, Action::Setting, Purpose::Accountability);
         audit.note(setting.object(name).detail(detail));
     }
-    Ok(audit)
+    Ok((audit, told))
 }
 
 /// The configuration was read again, or could not be.
 pub(super) fn note_reload(audit: &Audit, outcome: Outcome) {
     audit.note(Event::new(Actor::Relay, Action::Reloaded, Purpose::Operation).outcome(outcome));
+}
+
+/// Keys of days that were wiped, and how many of them late. Nothing of a key is told, not even a hash of one.
+pub(super) fn note_rotations(audit: &Audit, changed: u64, late: u64) {
+    if changed > 0 {
+        let event = Event::new(Actor::Relay, Action::KeyRotated, Purpose::Security).amount(changed);
+        audit.note(match late {
+            0 => event,
+            _ => event.detail("late").outcome(Outcome::Failed),
+        });
+    }
 }
 
 /// The program ends by itself.

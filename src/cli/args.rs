@@ -78,6 +78,50 @@ pub(super) enum PrivacyCommand {
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
+    /// Print the privacy notice for viewers, made of the configuration; also at /privacy
+    Notice {
+        #[command(flatten)]
+        args: PaperArgs,
+        /// Language: en or fr
+        #[arg(long, default_value = "en")]
+        lang: String,
+    },
+    /// Print the record of processing activities (Art. 30 GDPR)
+    Ropa(PaperArgs),
+    /// Print a skeleton of an impact assessment (Art. 35 GDPR)
+    Dpia(PaperArgs),
+    /// Answer fourteen criteria for audience measurement without consent; exit status 1 when one is not met
+    #[command(alias = "cnil-selfassessment")]
+    SelfAssessment(PaperArgs),
+    /// Print the form for the notification of a breach (Art. 33 GDPR), with the 72 hours counted
+    BreachReport {
+        #[command(flatten)]
+        args: PaperArgs,
+        /// When it was noticed, as for `stats` [default: now]
+        #[arg(long, value_name = "T")]
+        noticed: Option<String>,
+    },
+    /// Say what is wrong with the settings and this machine; exit status 1 when something is
+    SelfCheck(Places),
+}
+
+/// Of the papers.
+#[derive(Args, Debug, Clone)]
+pub(super) struct PaperArgs {
+    #[command(flatten)]
+    pub(super) places: Places,
+    /// In which form; csv has the tables alone
+    #[arg(long, value_enum, default_value_t = Format::Md)]
+    pub(super) format: Format,
+}
+
+/// The form of a paper.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Md,
+    Json,
+    Text,
+    Csv,
 }
 
 /// Of `audit`.
@@ -217,7 +261,11 @@ impl RunArgs {
     /// The first thing here that means nothing before this command.
     pub(super) fn meaningless_before(&self, command: &Command) -> Option<&'static str> {
         let reads_places = match command {
-            Command::Run(_) | Command::Check(_) | Command::Stats(_) | Command::Audit(_) => true,
+            Command::Run(_)
+            | Command::Check(_)
+            | Command::Stats(_)
+            | Command::Audit(_)
+            | Command::Privacy(_) => true,
             Command::User(user) => !matches!(user, UserCommand::Hash { .. }),
             _ => false,
         };

@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod devices;
 mod formats;
+mod papers;
 mod process;
 mod run;
 mod scan;
@@ -116,7 +117,7 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
         Command::Devices(output) => devices::devices(output.json),
         Command::Formats(output) => formats::formats(output.json),
         Command::User(command) => user::user(command, &before.places),
-        Command::Privacy(command) => privacy(command),
+        Command::Privacy(command) => privacy(command, &before.places),
         Command::Audit(args::AuditCommand::Show(args)) => {
             audit::show(&args.places.clone().or(&before.places), &args)
         }
@@ -127,12 +128,24 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
     }
 }
 
-fn privacy(command: args::PrivacyCommand) -> Result<(), Failure> {
+fn privacy(command: args::PrivacyCommand, before: &Places) -> Result<(), Failure> {
     match command {
         args::PrivacyCommand::Scan {
             ignore_harmless,
             paths,
         } => scan::scan(&paths, ignore_harmless),
+        args::PrivacyCommand::Notice { args, lang } => {
+            papers::notice(&args.places.clone().or(before), &args, &lang)
+        }
+        args::PrivacyCommand::Ropa(args) => papers::record(&args.places.clone().or(before), &args),
+        args::PrivacyCommand::Dpia(args) => papers::dpia(&args.places.clone().or(before), &args),
+        args::PrivacyCommand::SelfAssessment(args) => {
+            papers::self_assessment(&args.places.clone().or(before), &args)
+        }
+        args::PrivacyCommand::BreachReport { args, noticed } => {
+            papers::breach(&args.places.clone().or(before), &args, noticed.as_deref())
+        }
+        args::PrivacyCommand::SelfCheck(places) => papers::self_check(&places.or(before)),
     }
 }
 

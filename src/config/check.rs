@@ -60,6 +60,8 @@ pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, Con
         auth: c.auth(shapes),
         limits: c.limits(&shapes.limits),
         privacy: c.privacy(&shapes.privacy),
+        notice: c.notice(&shapes.notice),
+        audit: c.audit(&shapes.audit),
         data_dir: c.directory(&shapes.data.dir),
         log: c.log_filter(&shapes.log.filter),
     };

@@ -38,6 +38,8 @@ pub(super) struct File {
     pub(super) auth: AuthFile,
     pub(super) limits: LimitsFile,
     pub(super) privacy: PrivacyFile,
+    pub(super) notice: NoticeFile,
+    pub(super) audit: AuditFile,
     pub(super) data: DataFile,
     pub(super) log: LogFile,
 }
@@ -147,6 +149,25 @@ pub(super) struct PrivacyFile {
     pub(super) countries: Text,
     pub(super) trusted_proxies: Option<Spanned<OneOrMore>>,
     pub(super) core_dumps: Option<bool>,
+}
+
+/// `[notice]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct NoticeFile {
+    pub(super) controller: Text,
+    pub(super) contact: Text,
+    pub(super) dpo: Text,
+    pub(super) authority: Text,
+    pub(super) security_contact: Text,
+}
+
+/// `[audit]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct AuditFile {
+    pub(super) keep: Text,
+    pub(super) max_size: Text,
 }
 
 /// `[data]`

@@ -8,6 +8,7 @@ pub mod credentials;
 mod error;
 mod file;
 mod limits;
+mod papers;
 pub mod places;
 mod privacy;
 mod settings;
@@ -51,6 +52,8 @@ pub struct Config {
     pub auth: Auth,
     pub limits: Limits,
     pub privacy: Privacy,
+    pub notice: Notice,
+    pub audit: Audit,
     /// Where data is kept; `None` means the platform's place (see [`places::data_dir`]).
     pub data_dir: Option<PathBuf>,
     /// What is logged, where neither the command line nor `RUST_LOG` says it; `None` means `info`.
@@ -277,6 +280,33 @@ impl Default for Privacy {
             countries: None,
             trusted_proxies: Vec::new(),
             core_dumps: false,
+        }
+    }
+}
+
+/// Who answers for the relay, for the privacy notice. Empty: nobody is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notice {
+    pub controller: String,
+    pub contact: String,
+    pub dpo: String,
+    pub authority: String,
+    /// A URI of RFC 9116.
+    pub security_contact: String,
+}
+
+/// How much of the audit trail is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    pub keep: Duration,
+    pub max_bytes: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            keep: Duration::from_secs(365 * 86_400),
+            max_bytes: 64 << 20,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use crate::config::Config;
 use crate::config::Required;
 use crate::config::units;
+use crate::privacy::address::Mask;
 
 impl Config {
     /// Names and values, in the order of the names. The same configuration gives the same map.
@@ -24,12 +25,42 @@ impl Config {
             Required::Auto => "auto",
             Required::Always => "always",
         };
+        let mask = match self.privacy.mask {
+            Mask::Usual => "usual",
+            Mask::Strict => "strict",
+        };
+        let sensitive: Vec<&str> = self
+            .paths
+            .iter()
+            .filter(|p| p.sensitive)
+            .map(|p| p.name.as_str())
+            .collect();
+        let sensitive = match sensitive.is_empty() {
+            true => "none".to_owned(),
+            false => sensitive.join(" "),
+        };
+        let named = |text: &str| if text.is_empty() { "nobody" } else { "named" }.to_owned();
         BTreeMap::from([
+            ("audit.keep", format!("{} d", self.audit.keep.as_secs() / 86_400)),
             ("auth.required", required.to_owned()),
             ("auth.users", self.auth.users.len().to_string()),
             ("http.reach", reach(&self.http.listen)),
+            ("notice.authority", named(&self.notice.authority)),
+            ("notice.contact", named(&self.notice.contact)),
+            ("notice.controller", named(&self.notice.controller)),
+            ("notice.dpo", named(&self.notice.dpo)),
+            ("privacy.consent", self.privacy.consent.name().to_owned()),
+            ("privacy.core_dumps", self.privacy.core_dumps.to_string()),
+            ("privacy.countries", self.privacy.countries.is_some().to_string()),
             ("privacy.k", self.privacy.k.to_string()),
+            ("privacy.level", self.privacy.level.name().to_owned()),
+            ("privacy.mask", mask.to_owned()),
+            ("privacy.sensitive_paths", sensitive),
             ("privacy.time_zone", self.privacy.time_zone.clone()),
+            (
+                "privacy.trusted_proxies",
+                self.privacy.trusted_proxies.len().to_string(),
+            ),
             ("publish.allow", self.publish.allow.to_string()),
             ("rtsp.reach", reach(&self.rtsp.listen)),
             (

@@ -9,6 +9,7 @@ mod auth;
 mod conn;
 mod host;
 mod mjpeg;
+mod paper;
 mod problem;
 mod reply;
 mod route;
@@ -41,6 +42,7 @@ use crate::base::seats::Seats;
 use crate::base::seats::Taken;
 use crate::base::tasks::Tasks;
 use crate::hub::Hub;
+use crate::papers;
 use crate::privacy::Door;
 use crate::proto::rtsp::auth::Users;
 use crate::telemetry::Limit;
@@ -100,6 +102,8 @@ pub struct Context {
     pub recorder: Recorder,
     pub store: Store,
     pub audit: Audit,
+    /// What the privacy notice is made of.
+    pub papers: Arc<papers::Options>,
     pub metrics: Arc<Metrics>,
     pub clock: SharedClock,
     /// Who may read here; `None`: this listener is open.

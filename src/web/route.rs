@@ -29,8 +29,20 @@ pub(super) enum Route {
     Health,
     /// `/metrics`
     Metrics,
+    /// `/privacy`, `/privacy.json`, `/privacy.md`: for everybody, also without credentials.
+    Privacy(Paper),
+    /// `/.well-known/security.txt`
+    SecurityTxt,
     /// `/.well-known/gpc.json`: tells that `Sec-GPC` is honoured; open, since browsers ask for it by themselves.
     Gpc,
+}
+
+/// The forms of the privacy notice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Paper {
+    Page,
+    Json,
+    Markdown,
 }
 
 /// What is asked of one path.
@@ -56,6 +68,10 @@ impl Route {
             "/api/v1/paths" => Self::Paths,
             "/healthz" => Self::Health,
             "/metrics" => Self::Metrics,
+            "/privacy" => Self::Privacy(Paper::Page),
+            "/privacy.json" => Self::Privacy(Paper::Json),
+            "/privacy.md" => Self::Privacy(Paper::Markdown),
+            "/.well-known/security.txt" => Self::SecurityTxt,
             "/.well-known/gpc.json" => Self::Gpc,
             _ => return Self::decode_live(path.strip_prefix("/live/")?),
         })
@@ -79,7 +95,10 @@ impl Route {
 
     /// Whether the route is open to those who have no credentials.
     pub(super) fn is_public(&self) -> bool {
-        matches!(self, Self::Health | Self::Gpc)
+        matches!(
+            self,
+            Self::Health | Self::Gpc | Self::Privacy(_) | Self::SecurityTxt | Self::Style
+        )
     }
 }
 
@@ -137,6 +156,11 @@ mod tests {
             ("/api/v1/paths", Some(Route::Paths)),
             ("/healthz", Some(Route::Health)),
             ("/metrics", Some(Route::Metrics)),
+            ("/privacy", Some(Route::Privacy(Paper::Page))),
+            ("/privacy.json", Some(Route::Privacy(Paper::Json))),
+            ("/privacy.md", Some(Route::Privacy(Paper::Markdown))),
+            ("/privacy/", None),
+            ("/.well-known/security.txt", Some(Route::SecurityTxt)),
             ("/live/webcam/", live("webcam", Live::Player)),
             ("/live/webcam/stream.mjpeg", live("webcam", Live::Mjpeg)),
             ("/live/webcam/snapshot.jpg", live("webcam", Live::Snapshot)),
@@ -188,11 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn only_reading_is_allowed_and_only_health_is_public() {
+    fn only_reading_is_allowed_and_only_health_and_papers_are_public() {
         let stats = Route::decode("/api/v1/stats").unwrap();
         assert!(stats.allows(&Method::GET) && stats.allows(&Method::HEAD));
         assert!(!stats.allows(&Method::POST) && !stats.allows(&Method::OPTIONS));
         assert!(!stats.is_public() && Route::Health.is_public());
+        assert!(Route::Privacy(Paper::Page).is_public() && Route::SecurityTxt.is_public());
         assert!(!Route::Metrics.is_public() && !Route::Index.is_public());
     }
 

@@ -16,6 +16,7 @@ use hyper::header;
 use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::analytics::query;
@@ -41,6 +42,7 @@ use crate::web::api;
 use crate::web::auth;
 use crate::web::host;
 use crate::web::mjpeg;
+use crate::web::paper;
 use crate::web::problem::Problem;
 use crate::web::reply;
 use crate::web::reply::Body;
@@ -120,6 +122,11 @@ impl Site {
                 api::OPENMETRICS,
                 self.ctx.metrics.encode(),
             )),
+            Route::Privacy(form) => Ok(paper::notice(&self.ctx.papers, form, asked.uri.query())),
+            Route::SecurityTxt => {
+                let now = Timestamp::try_from(self.ctx.clock.wall()).unwrap_or_default();
+                paper::security_txt(&self.ctx.papers, now)
+            }
             Route::Paths => Ok(self.paths(asked)),
             Route::Stats => self.stats(asked).await,
             Route::ToPlayer { path } => {

@@ -38,6 +38,7 @@ mod leftovers; // what crashes, endings and crowds leave
 mod limits; // each limit of the configuration
 mod memory; // libraries that only the loader needs
 mod multicast; // one sender for many readers
+mod papers; // the trail, the notice, the scan
 mod pattern; // the test picture, number by number
 mod privacy; // a viewer made of canaries
 mod proxies; // who comes through a proxy

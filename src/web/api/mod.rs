@@ -4,6 +4,7 @@
 //! `formats --json` print the same shapes. Not here: what the numbers mean (`analytics::query`).
 
 mod machine;
+mod papers;
 mod stats;
 
 use std::time::SystemTime;
@@ -24,6 +25,7 @@ use crate::web::reply::Body;
 
 pub use machine::DeviceJson;
 pub use machine::FormatsJson;
+pub use papers::DocumentJson;
 pub use stats::StatsJson;
 pub(super) use stats::hidden_cells;
 pub(super) use stats::question;

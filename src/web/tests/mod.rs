@@ -61,6 +61,7 @@ impl Served {
             recorder: recorder.clone(),
             store,
             audit: Audit::none(),
+            papers: Arc::default(),
             metrics: Arc::clone(&metrics),
             clock,
             users: users.map(Arc::new),
