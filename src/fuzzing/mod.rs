@@ -19,12 +19,13 @@ use crate::proto::rtp::srtp;
 use crate::proto::rtsp::Limits;
 use crate::proto::rtsp::http;
 use crate::proto::sdp;
+use crate::scan::Stream;
 
 /// What a fuzzer calls with bytes of its own making.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 33] = [
+pub const TARGETS: [(&str, Target); 34] = [
     ("rtsp_conn", rtsp::conn),
     ("rtsp_interleaved", rtsp::interleaved),
     ("rtsp_url", rtsp::url),
@@ -58,7 +59,28 @@ pub const TARGETS: [(&str, Target); 33] = [
     ("tunnel", tunnel),
     ("mikey", mikey::fuzz),
     ("srtp", srtp),
+    ("scan", scan),
 ];
+
+/// What a scan finds lies within the file, and does not depend on the pieces in which it was read.
+pub fn scan(data: &[u8]) {
+    let (size, data) = data.split_first().unwrap_or((&1, data));
+    let search = |size: usize| {
+        let mut found = Vec::new();
+        let mut stream = Stream::default();
+        for piece in data.chunks(size.max(1)) {
+            stream.feed(piece, &mut |f| found.push(f));
+        }
+        stream.finish(&mut |f| found.push(f));
+        found
+    };
+    let found = search((*size).into());
+    assert!(
+        found.iter().all(|f| f.offset < data.len() as u64),
+        "found behind the end"
+    );
+    assert_eq!(found, search(data.len()));
+}
 
 /// What is read can be written, and reads the same from then on.
 pub fn sdp(data: &[u8]) {

@@ -112,6 +112,13 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
              Transport: RTP/AVP/TCP;mode=record\r\n\r\nRECORD rtsp://h/p RTSP/1.0\r\nCSeq: 3\r\nSession: 1\r\n\r\n\
              $\0\0\x02ab$\x01\0\0RTSP/1.0 200 OK\r\nCSeq: 9\r\n\r\ngarbage",
         ],
+        "scan" => &[
+            "\x07192.0.2.1 - anna [10/Oct/2026:13:55:36 +0200] \"GET /live/a.ts?token=abcd1234 HTTP/1.1\" 200 99 \
+             \"-\" \"VLC/3.0\"\n2a00:1450:4001::8a ::ffff:8.8.4.4 a.b+c@mail.example.de",
+            "\x10rtsp://anna:p@w@cam/1 Authorization: Bearer abc.def-12 basic YW5uYTpwdw== \
+             eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+            "\x038\x00.\x008\x00.\x004\x00.\x004\x00 ZnJvbSA4LjguNC40IA== \x00\x00\x00\x00\x00\x00\x00\x00\x00\x00x",
+        ],
         "rtsp_url" => &[
             "rtsp://user:pa%40ss@h:8554/a/b/trackID=1?token=x/",
             "/p?q/trackID=0",

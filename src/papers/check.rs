@@ -116,7 +116,7 @@ fn of_settings(o: &Options) -> Vec<Finding> {
             !o.alerts_by_mail && !o.alerts_by_webhook,
             Warning,
             "alerts go out",
-            "alerts are in the log alone; name somebody in [alerts]",
+            "alerts are in the log alone (`A rule about behaviour holds`); have somebody, or a program, read it",
         ),
     ]
 }
