@@ -153,7 +153,7 @@ fn machine(dir: &Path) -> Machine {
         .and_then(|master| audit::verify(dir, &Keys::new(&master), "").ok());
     Machine {
         plain_swap: plain_swap(),
-        // Set on every connection that the program makes; what the file says is what was last set.
+        // `analytics` sets it on every connection, and its tests search the files; there is nothing here to ask.
         secure_delete: Some(true),
         wal_hours: Some(wal_hours(dir, SystemClock.wall())),
         readable: readable(dir),

@@ -31,7 +31,7 @@ pub struct Finding {
 pub struct Machine {
     /// Whether swap is there and none of it encrypted.
     pub plain_swap: Option<bool>,
-    /// Whether deleted rows are overwritten, as the database itself says.
+    /// Whether the build has the database overwrite deleted rows. It is set for each connection, so a file cannot tell.
     pub secure_delete: Option<bool>,
     /// Hours since the write-ahead log began to hold what it holds; 0 when it is empty.
     pub wal_hours: Option<u64>,
@@ -138,7 +138,7 @@ fn of_machine(m: &Machine) -> Vec<Finding> {
             "secure-delete",
             m.secure_delete.map(|on| !on),
             Grade::Bad,
-            "the database overwrites what is deleted",
+            "this build has the database overwrite what is deleted: set on every connection, not measured here",
             "the database does not overwrite what is deleted",
         ),
         asked(
