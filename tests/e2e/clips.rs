@@ -167,6 +167,22 @@ pub fn assert_rising(source: &[String], got: &[String], at_least: usize, what: &
     }
 }
 
+/// The length of the longest unbroken run of the source in what came out.
+pub fn longest_run(source: &[String], got: &[String]) -> usize {
+    let (mut longest, mut run, mut next) = (0, 0, None);
+    for md5 in got {
+        let at = source.iter().position(|s| s == md5);
+        run = match at {
+            None => 0,
+            Some(_) if at == next => run + 1,
+            Some(_) => 1,
+        };
+        next = at.map(|n| n + 1);
+        longest = longest.max(run);
+    }
+    longest
+}
+
 #[test]
 fn a_lost_doubled_or_foreign_unit_is_noticed() {
     let all = |units: &[&str]| units.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
@@ -187,4 +203,9 @@ fn a_lost_doubled_or_foreign_unit_is_noticed() {
         assert!(refused(wrong, 2), "{wrong:?}");
     }
     assert!(refused(&["a", "b"], 3));
+    assert_eq!(
+        longest_run(&source, &all(&["b", "c", "x", "a", "b", "c", "a"])),
+        3
+    );
+    assert_eq!(longest_run(&source, &all(&["a", "a", "c", "b"])), 1);
 }

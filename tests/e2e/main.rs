@@ -19,9 +19,12 @@ mod clips; // files with identifiable pictures
 mod device; // cameras that say what a file of tests/devices says
 mod http; // a small HTTP client that chooses its source address
 mod island; // a network of its own
+mod link; // a network that loses and delays, or has a NAT
 mod peers; // ffmpeg, GStreamer, retina, VLC, Chromium
+mod readme; // the commands that README tells
 mod relay; // the program under test
 mod rtsp; // a small RTSP reader that chooses its source address
+mod watch; // readers that go on until they have shown enough
 mod watchful; // a viewer who notices every missing packet
 
 // The tests.
@@ -36,13 +39,12 @@ mod devices; // makes of cameras and their quirks
 mod dialogues; // the rules of RTSP, as dialogues by hand
 mod leftovers; // what crashes, endings and crowds leave
 mod limits; // each limit of the configuration
+mod matrix; // every publisher with every reader, as README has them
 mod memory; // libraries that only the loader needs
-mod multicast; // one sender for many readers
 mod papers; // the trail, the notice, the scan
 mod pattern; // the test picture, number by number
 mod privacy; // a viewer made of canaries
 mod proxies; // who comes through a proxy
-mod publish_read; // the matrix of publishers and readers
 mod publishers; // publishers that come one after the other
 mod pull; // sources that come and go
 mod raw; // what no installed program can publish
@@ -54,5 +56,7 @@ mod seeds; // the commands people asked with
 mod shutdown; // signals, taken ports, power cuts
 mod stats; // a scripted audience
 mod strangers; // floods, half requests, no descriptors
+mod trouble; // readers behind a bad link, and behind a NAT
+mod tshark; // what Wireshark says
 mod vlc; // stock VLC: sound, case, passwords
 mod web; // pages, pictures, API

@@ -1,5 +1,5 @@
-//! RTSP in other things: TLS, HTTP (GET and POST), WebSocket. Real players and publishers through each, and what
-//! proxies and broken players do to tunnels.
+//! RTSP in other things: TLS, HTTP (GET and POST), WebSocket. What proxies and broken players do to tunnels, and who
+//! has no TLS. Real players and publishers through TLS, HTTP and SRTP are in `matrix`.
 
 use std::io::Read;
 use std::io::Write;
@@ -16,7 +16,6 @@ use crate::clips;
 use crate::clips::assert_contiguous;
 use crate::peers::Transport;
 use crate::peers::ffmpeg;
-use crate::peers::gstreamer;
 use crate::relay::DEADLINE;
 use crate::relay::Options;
 use crate::relay::Relay;
@@ -24,77 +23,6 @@ use crate::relay::eventually;
 
 /// Two seconds: two keyframes.
 const PICTURES: usize = 50;
-/// GStreamer asks for a certificate that somebody signed otherwise.
-const ANY_CERTIFICATE: &str = "tls-validation-flags=0";
-
-#[test]
-fn what_is_published_over_tls_reaches_readers_over_tls_and_in_the_clear() {
-    let relay = Relay::start(Options::publish().rtsps());
-    let clip = clips::h264();
-    let _one = ffmpeg::publish(clip, &relay.rtsps("one"), Transport::Tcp);
-    let gstreamer = format!("protocols=tcp {ANY_CERTIFICATE}");
-    let _two = gstreamer::publish_with(clip, &relay.rtsps("two"), &gstreamer);
-    relay.wait_for_state("one", "ready");
-    relay.wait_for_state("two", "ready");
-    let check = |got: Vec<String>, who: &str| assert_contiguous(&clip.pictures, &got, PICTURES - 2, who);
-    thread::scope(|s| {
-        for path in ["one", "two"] {
-            let (secure, clear) = (relay.rtsps(path), relay.rtsp(path));
-            let (again, tunnelled) = (secure.clone(), secure.replace("rtsps", "rtsp"));
-            s.spawn(move || check(ffmpeg::read(&secure, Transport::Tcp, PICTURES), "ffmpeg over TLS"));
-            let properties = &gstreamer;
-            s.spawn(move || {
-                check(
-                    gstreamer::read_with(&again, properties, clip, PICTURES),
-                    "GStreamer over TLS",
-                )
-            });
-            s.spawn(move || {
-                check(
-                    ffmpeg::read(&tunnelled, Transport::Https, PICTURES),
-                    "ffmpeg over HTTPS",
-                )
-            });
-            s.spawn(move || {
-                check(
-                    ffmpeg::read(&clear, Transport::Udp, PICTURES),
-                    "ffmpeg in the clear",
-                )
-            });
-        }
-    });
-    relay.stop();
-}
-
-#[test]
-fn tunnels_in_http_carry_publishers_and_readers_unchanged() {
-    let relay = Relay::start(Options::publish().rtsps());
-    let clip = clips::h264();
-    let tunnel = |path: &str| relay.rtsp(path).replace("rtsp://", "rtsph://");
-    let _one = gstreamer::publish_with(clip, &tunnel("one"), "");
-    let _two = ffmpeg::publish(clip, &relay.rtsp("two"), Transport::Tcp);
-    relay.wait_for_state("one", "ready");
-    relay.wait_for_state("two", "ready");
-    let check = |got: Vec<String>, who: &str| assert_contiguous(&clip.pictures, &got, PICTURES - 2, who);
-    thread::scope(|s| {
-        for path in ["one", "two"] {
-            let (url, tunnelled) = (relay.rtsp(path), tunnel(path));
-            let plain = url.clone();
-            s.spawn(move || check(ffmpeg::read(&url, Transport::Http, PICTURES), "ffmpeg over HTTP"));
-            s.spawn(move || {
-                check(
-                    gstreamer::read_with(&tunnelled, "", clip, PICTURES),
-                    "GStreamer over HTTP",
-                )
-            });
-            s.spawn(move || check(ffmpeg::read(&plain, Transport::Tcp, PICTURES), "ffmpeg over TCP"));
-        }
-    });
-    eventually("every session is in the statistics", || {
-        (relay.stats()["sessions"] == 6).then_some(())
-    });
-    relay.stop();
-}
 
 #[test]
 fn websockets_carry_publishers_and_readers_unchanged() {
@@ -117,52 +45,6 @@ fn websockets_carry_publishers_and_readers_unchanged() {
             });
         }
     });
-    relay.stop();
-}
-
-#[test]
-fn srtp_carries_readers_over_udp_and_tcp_unchanged() {
-    let relay = Relay::start(Options::publish().rtsps());
-    let clip = clips::h264();
-    let _publisher = ffmpeg::publish(clip, &relay.rtsps("mystream"), Transport::Tcp);
-    relay.wait_for_state("mystream", "ready");
-    let check = |got: Vec<String>, who: &str| assert_contiguous(&clip.pictures, &got, PICTURES - 2, who);
-    let url = &relay.rtsps("mystream?srtp");
-    thread::scope(|s| {
-        for protocol in ["udp", "tcp"] {
-            s.spawn(move || {
-                let properties = format!("protocols={protocol} {ANY_CERTIFICATE}");
-                check(
-                    gstreamer::read_with(url, &properties, clip, PICTURES),
-                    &format!("GStreamer, SRTP over {protocol}"),
-                );
-            });
-        }
-        s.spawn(move || {
-            check(
-                ffmpeg::read(url, Transport::Tcp, PICTURES),
-                "ffmpeg, SRTP over TLS",
-            )
-        });
-    });
-    relay.stop();
-}
-
-#[test]
-fn srtp_carries_publishers_over_udp_and_tcp_unchanged() {
-    let relay = Relay::start(Options::publish().rtsps());
-    let clip = clips::h264();
-    let publish = |path: &str, protocol: &str| {
-        let properties = format!("profiles=savp protocols={protocol} {ANY_CERTIFICATE}");
-        gstreamer::publish_with(clip, &relay.rtsps(path), &properties)
-    };
-    let _udp = publish("udp", "udp");
-    let _tcp = publish("tcp", "tcp");
-    for path in ["udp", "tcp"] {
-        relay.wait_for_state(path, "ready");
-        let got = ffmpeg::read(&relay.rtsp(path), Transport::Tcp, PICTURES);
-        assert_contiguous(&clip.pictures, &got, PICTURES - 2, &format!("SRTP over {path}"));
-    }
     relay.stop();
 }
 

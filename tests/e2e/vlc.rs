@@ -2,6 +2,7 @@
 
 use crate::clips;
 use crate::clips::assert_contiguous;
+use crate::clips::longest_run;
 use crate::peers::Transport;
 use crate::peers::ffmpeg;
 use crate::peers::vlc;
@@ -19,10 +20,11 @@ fn vlc_and_ffmpeg_get_picture_and_sound() {
     relay.wait_for_state("mystream", "ready");
     std::thread::scope(|s| {
         s.spawn(|| {
-            let seen = vlc::read(&url, 100);
-            assert_contiguous(&clip.pictures, &seen.pictures, 98, "VLC, pictures");
-            // 100 pictures are 4 s; an AAC unit is 1024 samples of 48000.
-            assert_contiguous(&clip.audio, &seen.audio, 120, "VLC, sound");
+            // 75 pictures are 3 s; an AAC unit is 1024 samples of 48000.
+            vlc::read(&url, |seen| {
+                longest_run(&clip.pictures, &seen.pictures) >= 75
+                    && longest_run(&clip.audio, &seen.audio) >= 140
+            });
         });
         s.spawn(|| {
             let input = ["-rtsp_transport", "tcp", "-i", &url, "-t", "4"];
@@ -52,7 +54,6 @@ fn vlc_lowercases_urls_and_still_finds_the_path_and_gets_in() {
     );
     let _publisher = ffmpeg::publish(clip, &url, Transport::Tcp);
     relay.wait_for_state("FrontDoor", "ready");
-    let seen = vlc::read(&url, 50);
-    assert_contiguous(&clip.pictures, &seen.pictures, 48, "VLC");
+    vlc::read(&url, |seen| longest_run(&clip.pictures, &seen.pictures) >= 50);
     relay.stop();
 }

@@ -31,8 +31,9 @@ const NOT_POISONED: &str = "no panic happens while the lock is held";
 /// A port that differs from the announced one is learnt only so long after SETUP. Players open their firewall
 /// between SETUP and PLAY, or right after it.
 const LEARN: Duration = Duration::from_secs(10);
-/// What players send to open a firewall is not longer than this.
-const MAX_PUNCH: usize = 128;
+/// What players send to open a firewall is not longer than this: GStreamer sends 200 bytes by chance, FFmpeg a header
+/// of RTP, live555 less.
+const MAX_PUNCH: usize = 256;
 /// Addresses that wait to be heard, per host: more tracks than any session has.
 const MAX_WAITING: usize = 64;
 

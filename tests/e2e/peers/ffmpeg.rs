@@ -47,6 +47,14 @@ pub fn checksums(input: &[&str], output: &[&str]) -> Vec<String> {
     parse(&std::fs::read_to_string(out.path()).unwrap(), 0)
 }
 
+/// The command that decodes a growing file or pipe of this format, to one checksum per picture on stdout.
+pub fn checksums_of(format: &str, from: &str) -> Command {
+    let mut cmd = ffmpeg();
+    cmd.args(["-f", format, "-i", from, "-map", "0:v:0", "-vsync", "passthrough"]);
+    cmd.args(["-flush_packets", "1", "-f", "framemd5", "-"]);
+    cmd
+}
+
 /// The same, running beside the test and writing to `out`; see [`parse`].
 pub fn reading(input: &[&str], output: &[&str], out: impl AsRef<OsStr>) -> Peer {
     let mut cmd = ffmpeg();
