@@ -1,8 +1,12 @@
 //! Sources that FFmpeg's libraries take apart: files, downloads, and other protocols, with ffmpeg at the far
 //! end.
 
+use std::hash::BuildHasher;
+use std::hash::Hasher;
+use std::hash::RandomState;
 use std::io::Read;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::UdpSocket;
 use std::path::Path;
@@ -145,13 +149,15 @@ fn a_download_that_ends_every_few_seconds_is_one_stream() {
     relay.stop();
 }
 
-/// A port that nobody has just now.
+/// A port that nobody has just now, and that the system gives nobody of its own accord while ffmpeg starts.
 fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    loop {
+        let random = RandomState::new().build_hasher().finish();
+        let at = SocketAddr::from(([127, 0, 0, 1], 20_000 + (random % 10_000) as u16));
+        if TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok() {
+            return at.port();
+        }
+    }
 }
 
 /// ffmpeg sends the clip to an address, again and again.
