@@ -62,7 +62,7 @@ fn add(places: &Places, name: &str) -> Result<(), Failure> {
         return Err(not_by_us(&file, "add the lines that `louver user hash` prints"));
     }
     replace(&file, &after)?;
-    if users.is_empty() {
+    if users.is_empty() && !made_at_first_start(places)?.is_empty() {
         tell("The user that was made at the first start is none any more.");
     }
     let what = if known {
@@ -77,10 +77,8 @@ fn add(places: &Places, name: &str) -> Result<(), Failure> {
 fn list(places: &Places) -> Result<(), Failure> {
     let config = load(places)?;
     let mut users = config.auth.users.clone();
-    if users.is_empty()
-        && let Ok(dir) = places::data_dir(&config)
-    {
-        users = credentials::kept(&dir).map_err(Failure::running)?;
+    if users.is_empty() {
+        users = made_at_first_start(places)?;
         if !users.is_empty() {
             tell("Made at the first start, since the configuration names none:");
         }
@@ -109,6 +107,14 @@ fn remove(places: &Places, name: &str) -> Result<(), Failure> {
     replace(&file, &after)?;
     tell(&format!("The user was taken out of {}. {APPLIES}", shown(&file)));
     Ok(())
+}
+
+/// The users of the data directory, if there are any.
+fn made_at_first_start(places: &Places) -> Result<Vec<User>, Failure> {
+    match places::data_dir(&load(places)?) {
+        Ok(dir) => credentials::kept(&dir).map_err(Failure::running),
+        Err(_) => Ok(Vec::new()), // without a home there is none
+    }
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
