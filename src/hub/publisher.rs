@@ -244,6 +244,35 @@ impl Publisher {
             self.close(track);
         }
     }
+    /// Nothing comes for a while: readers get their sender reports all the same. Some (GStreamer) take a sender that says
+    /// nothing for half a minute for gone, however well the connection is.
+    pub fn report_while_silent(&mut self) {
+        let now = self.clock.now();
+        for n in 0..self.tracks.len() {
+            let track = TrackId(n as u8); // there are at most 16
+            // Before its first packet there is nothing to report.
+            if self.tracks[n].report_due.is_none_or(|due| now < due) {
+                continue;
+            }
+            let (report, rtp_time) = {
+                let clock = self.stream.clocks()[n];
+                let rtp_time = clock.estimate(now);
+                (clock.report(rtp_time, self.stream.cname()), rtp_time)
+            };
+            if let Some(packet) = report {
+                self.push_report(track, rtp_time, now, &packet);
+            }
+        }
+    }
+    fn push_report(&mut self, track: TrackId, rtp_time: u32, at: Instant, packet: &[u8]) {
+        self.tracks[usize::from(track.0)].report_due = Some(self.clock.now() + REPORT_EVERY);
+        let mut b = Builder::default();
+        b.begin(BurstKind::Report, 0, rtp_time, at);
+        b.push(2 * track.0 + 1, packet);
+        b.finish(track)
+            .into_iter()
+            .for_each(|report| self.stream.push(report));
+    }
     fn close(&mut self, track: TrackId) {
         let now = self.clock.now();
         let writer = &mut self.tracks[usize::from(track.0)];
@@ -268,13 +297,7 @@ impl Publisher {
             due.then(|| clock.report(rtp_time, self.stream.cname())).flatten()
         };
         if let Some(packet) = report {
-            writer.report_due = Some(now + REPORT_EVERY);
-            let mut b = Builder::default();
-            b.begin(BurstKind::Report, 0, burst.rtp_time, burst.arrived);
-            b.push(2 * track.0 + 1, &packet);
-            b.finish(track)
-                .into_iter()
-                .for_each(|report| self.stream.push(report));
+            self.push_report(track, burst.rtp_time, burst.arrived, &packet);
         }
         if !self.path.is_derived() {
             self.metrics.bursts_in.inc();

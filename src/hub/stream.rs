@@ -104,7 +104,7 @@ impl TrackClock {
         ))
     }
     /// The timestamp that the track has reached at `now`.
-    fn estimate(&self, now: Instant) -> u32 {
+    pub(super) fn estimate(&self, now: Instant) -> u32 {
         self.newest.map_or(0, |(at, rtp)| {
             let elapsed =
                 now.saturating_duration_since(at).as_micros() * u128::from(self.rate.hz()) / 1_000_000;

@@ -205,6 +205,25 @@ fn rtcp_reports_come_with_the_first_packet_and_then_every_five_seconds() {
     assert_eq!(reports, 2);
 }
 
+#[test]
+fn reports_go_on_while_a_source_is_away_and_tell_the_time_that_passes() {
+    let (hub, clock) = hub();
+    let mut p = hub.publish(&name(), description()).unwrap();
+    p.report_while_silent();
+    assert_eq!(p.stream().ring().end(), 0, "there is nothing to report yet");
+    p.write_packet(TrackId(0), &packet(0, 9000, true, IDR)).unwrap();
+    for _ in 0..20 {
+        clock.advance(Duration::from_secs(1));
+        p.report_while_silent();
+    }
+    let ring = p.stream().ring();
+    let reports = ring.since(0).filter(|b| b.kind == BurstKind::Report);
+    let times: Vec<u32> = reports.map(|b| b.rtp_time).collect();
+    let after = |seconds: u32| 9000 + 90_000 * seconds;
+    // The one that came with the packet is older than the ring.
+    assert_eq!(times, [after(5), after(10), after(15), after(20)]);
+}
+
 #[tokio::test]
 async fn a_reader_begins_at_the_newest_keyframe_and_ends_with_the_publisher() {
     let (hub, _) = hub();

@@ -50,6 +50,8 @@ const TOO_SHORT: Duration = Duration::from_secs(60);
 const CREDENTIALS_PAUSE: Duration = Duration::from_secs(30);
 /// A source that ends as soon as it has begun is asked again no more often than this.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// How often readers hear of us while the source is away.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// Most redirections in a row.
 const MAX_REDIRECTS: usize = 5;
 /// After so many failures in a row, FFmpeg's libraries are no longer preferred.
@@ -354,9 +356,11 @@ impl Puller {
             let left = until.saturating_duration_since(self.context.clock.now());
             let next = self.context.clock.wall() + left;
             self.context.path.report_attempt(text.clone(), next);
+            self.outlet.report_while_away();
             let deserted = self.outlet.is_open();
             tokio::select! {
                 () = tokio::time::sleep(left) => return,
+                () = tokio::time::sleep(REPORT_EVERY) => {}
                 _ = self.demand.wait_for(|d| !is_wanted(d)), if deserted => self.outlet.end(),
             }
         }

@@ -108,6 +108,12 @@ impl Outlet {
             open.publisher.flush();
         }
     }
+    /// The source is away: who reads hears of us all the same.
+    pub(super) fn report_while_away(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.publisher.report_while_silent();
+        }
+    }
     /// The source is gone for now; its stream and its readers stay.
     pub(super) fn pause(&mut self) {
         self.flush();
