@@ -28,10 +28,11 @@ fn clip() -> &'static PathBuf {
     })
 }
 
-/// Runs a scenario; its JSON.
+/// Runs a scenario; its JSON. As in scripts/bench, options after the first `--louver` and `--clip` win.
 fn bench(what: &str, options: &str) -> Value {
     let json = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{what}.json"));
     let mut bench = Command::new(env!("CARGO_BIN_EXE_louver-bench"));
+    bench.args("--louver none --clip none".split(' '));
     bench.args(["--louver", env!("CARGO_BIN_EXE_louver"), "--what", what]);
     bench.args("--warm-up 0.5 --runs 1".split(' '));
     bench

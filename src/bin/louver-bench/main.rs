@@ -64,10 +64,10 @@ enum Own {
 #[command(name = "scripts/bench", after_help = HELP)]
 struct Args {
     /// The relay to measure.
-    #[arg(long, default_value = "target/release/louver")]
+    #[arg(long, default_value = "target/release/louver", overrides_with = "louver")]
     louver: PathBuf,
     /// What the publisher sends: H.264 in Annex B form with access unit delimiters, 30 frames/s.
-    #[arg(long, default_value = "target/bench/clip.h264")]
+    #[arg(long, default_value = "target/bench/clip.h264", overrides_with = "clip")]
     clip: PathBuf,
     /// What to measure.
     #[arg(long, value_delimiter = ',', default_value = "capture,fanout")]
