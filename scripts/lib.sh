@@ -179,7 +179,7 @@ all_tests() { # ARGS FOR cargo test...
 	local log counts
 	log=$(mktemp)
 	say "cargo test --locked $*"
-	cargo test --locked "$@" 2>&1 | tee "$log" || die 'tests failed (see above)'
+	scripts/postgres run cargo test --locked "$@" 2>&1 | tee "$log" || die 'tests failed (see above)'
 	counts=$(awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
 		END { print passed + 0, failed + 0, ignored + 0 }' "$log")
 	rm -f "$log"

@@ -38,6 +38,8 @@ pub enum Reason {
     EventQueueFull,
     /// The session store could not be written; it is tried again.
     StoreFailed,
+    /// Rows of sessions that were deleted and still lay in a file.
+    NotGone,
     /// Bytes that were not the protocol they came by.
     BadInput,
     /// A limit on connections, sessions or sizes; which one is in [`Metrics::limits`].
@@ -141,6 +143,8 @@ pub struct Metrics {
     pub limits: Family<ByLimit, Counter>,
     /// TCP connections open now, of all servers.
     pub connections: Gauge,
+    /// Sessions that changed and are not stored yet: they wait in memory when the store fails.
+    pub sessions_unstored: Gauge,
     /// Paths that have a stream now.
     pub paths_ready: Gauge,
     /// Times that a source was (re)started.
@@ -170,6 +174,7 @@ impl Metrics {
             lost: Family::default(),
             limits: Family::default(),
             connections: Gauge::default(),
+            sessions_unstored: Gauge::default(),
             paths_ready: Gauge::default(),
             source_starts: Counter::default(),
             frames_captured: Counter::default(),
@@ -222,6 +227,11 @@ impl Metrics {
             m.limits.clone(),
         );
         r.register("connections", "TCP connections open now", m.connections.clone());
+        r.register(
+            "sessions_unstored",
+            "Sessions that changed and wait in memory for the session store",
+            m.sessions_unstored.clone(),
+        );
         r.register(
             "paths_ready",
             "Paths that have a stream now",

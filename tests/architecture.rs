@@ -62,6 +62,7 @@ const ROOMS: &[Room] = &[
             "privacy::Viewer",
             "privacy::Pseudonym",
             "privacy::ClientClass",
+            "privacy::Country",
             "telemetry",
         ],
         &["RawViewer", "PeerAddr"],

@@ -1,29 +1,69 @@
 //! What changed of some sessions, gathered first and then stored in few statements.
 //!
-//! A statement costs a trip to SQLite's thread and back, much more than a row; so rows go many at a time. All
-//! statements can be repeated: what is stored already stays as it is. Not here: transactions, retries
-//! (`writer`).
+//! A statement costs a trip to the database and back, much more than a row; so rows go many at a time, in the order
+//! of their random numbers: that tells nothing of the order in which they came, and is quick to insert. All
+//! statements can be repeated: what is stored already stays as it is. Not here: transactions, retries (`writer`).
 
 use std::sync::Arc;
+use std::sync::LazyLock;
 
-use sqlx::QueryBuilder;
-use sqlx::Sqlite;
-use sqlx::sqlite::SqliteConnection;
-
+use crate::analytics::db::Db;
+use crate::analytics::db::Insert;
+use crate::analytics::db::Value;
 use crate::analytics::recorder::Session;
 use crate::analytics::recorder::Span;
 use crate::privacy::ClientClass;
+use crate::privacy::Country;
 
-/// Rows per statement. SQLite takes 32,766 values in one.
-const ROWS: usize = 500;
+/// A beginning is never changed: it may have been added up. Nor is a view that was.
+static SESSIONS: LazyLock<Insert> = LazyLock::new(|| {
+    Insert::new(
+        "sessions",
+        &[
+            "id",
+            "viewer",
+            "path",
+            "protocol",
+            "transport",
+            "client",
+            "country",
+            "machine",
+            "started_ms",
+            "firsts",
+            "viewed_ms",
+            "open",
+            "ended_ms",
+            "watched_ms",
+            "cut",
+        ],
+        "ON CONFLICT (id) DO UPDATE SET firsts = excluded.firsts, open = excluded.open,
+            viewed_ms = CASE WHEN sessions.viewed_ms < 0 THEN sessions.viewed_ms ELSE excluded.viewed_ms END,
+            ended_ms = excluded.ended_ms, cut = excluded.cut, watched_ms = CASE WHEN excluded.open = 1
+                THEN sessions.watched_ms ELSE excluded.watched_ms END",
+    )
+});
+
+/// Here too: the part before a beginning may have been added up.
+static SPANS: LazyLock<Insert> = LazyLock::new(|| {
+    Insert::new(
+        "spans",
+        &["session", "number", "started_ms", "ended_ms"],
+        "ON CONFLICT (session, number) DO UPDATE SET ended_ms = CASE
+            WHEN excluded.ended_ms < spans.started_ms THEN spans.started_ms ELSE excluded.ended_ms END",
+    )
+});
 
 /// A session as the writer knows it.
 pub(super) struct Known {
     pub(super) session: Arc<Session>,
-    /// Whether it has a row.
-    pub(super) stored: bool,
     /// How many of its spans are stored with their end.
     pub(super) spans_done: usize,
+    /// For what its viewer came for the first time today.
+    pub(super) firsts: i64,
+    /// When it began a view, if it did.
+    pub(super) viewed_ms: Option<i64>,
+    /// Whether its end was noted.
+    pub(super) ended: bool,
 }
 
 /// What holds of a session once the batch is stored.
@@ -36,102 +76,98 @@ pub(super) struct Stored {
 /// Rows to store.
 #[derive(Default)]
 pub(super) struct Batch {
-    begun: Vec<Arc<Session>>,
+    sessions: Vec<Line>,
     spans: Vec<([u8; 16], i64, Span)>,
-    ended: Vec<[u8; 16]>,
     /// In the order in which they were added.
     pub(super) stored: Vec<Stored>,
+}
+
+/// A row of `sessions`.
+struct Line {
+    session: Arc<Session>,
+    /// `None` where the level keeps none.
+    viewer: Option<[u8; 16]>,
+    country: Option<Country>,
+    firsts: i64,
+    viewed_ms: Option<i64>,
+    ended_ms: Option<i64>,
+    watched_ms: i64,
+    cut: bool,
 }
 
 impl Batch {
     /// Adds what is not stored of a session.
     pub(super) fn add(&mut self, known: &Known) {
         let session = &known.session;
-        if !known.stored {
-            self.begun.push(Arc::clone(session));
-        }
         let course = session.course();
         let mut spans_done = known.spans_done;
         for (number, span) in (0_i64..).zip(&course.spans).skip(known.spans_done) {
             self.spans.push((session.id, number, *span));
             spans_done += usize::from(span.to_ms.is_some());
         }
-        if course.ended {
-            self.ended.push(session.id);
-        }
+        self.sessions.push(Line {
+            session: Arc::clone(session),
+            viewer: session.viewer.stored_id(),
+            country: session.viewer.country(),
+            firsts: known.firsts,
+            viewed_ms: known.viewed_ms,
+            ended_ms: course.ended.map(|end| end.at_ms),
+            // Of open ones, the store itself adds up what it no longer has the spans of.
+            watched_ms: if course.ended.is_some() {
+                course.watched_ms()
+            } else {
+                0
+            },
+            cut: course.ended.is_some_and(|end| end.cut),
+        });
         self.stored.push(Stored {
             id: session.id,
             spans_done,
-            ended: course.ended,
+            ended: course.ended.is_some(),
         });
     }
 
     /// Stores all rows. The caller has begun a transaction.
-    pub(super) async fn store(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        for sessions in self.begun.chunks(ROWS) {
-            let statement = insert_sessions(sessions);
-            run(statement, connection).await?;
-        }
-        for spans in self.spans.chunks(ROWS) {
-            let statement = insert_spans(spans);
-            run(statement, connection).await?;
-        }
-        for ids in self.ended.chunks(ROWS) {
-            let statement = close_sessions(ids);
-            run(statement, connection).await?;
-        }
-        Ok(())
+    pub(super) async fn store(&mut self, db: &mut Db) -> Result<(), sqlx::Error> {
+        self.sessions.sort_unstable_by_key(|line| line.session.id);
+        self.spans
+            .sort_unstable_by_key(|(session, number, _)| (*session, *number));
+        let values: Vec<Value<'_>> = self.sessions.iter().flat_map(Line::values).collect();
+        SESSIONS.run(db, &values).await?;
+        let values: Vec<Value<'_>> = self.spans.iter().flat_map(span_values).collect();
+        SPANS.run(db, &values).await
     }
 }
 
-async fn run(
-    mut statement: QueryBuilder<Sqlite>,
-    connection: &mut SqliteConnection,
-) -> Result<(), sqlx::Error> {
-    // Not kept prepared: the next one has another number of rows.
-    statement.build().persistent(false).execute(connection).await?;
-    Ok(())
-}
-
-fn insert_sessions(sessions: &[Arc<Session>]) -> QueryBuilder<Sqlite> {
-    let mut insert = QueryBuilder::new(
-        "INSERT INTO sessions (id, viewer, path, protocol, transport, client, machine, started_ms, open) ",
-    );
-    insert.push_values(sessions, |mut row, session| {
+impl Line {
+    fn values(&self) -> [Value<'_>; 15] {
+        let session = &self.session;
         let client = session.viewer.client();
-        row.push_bind(&session.id[..])
-            .push_bind(session.viewer.stored_id().map(Vec::from))
-            .push_bind(&*session.path)
-            .push_bind(session.protocol.name())
-            .push_bind(session.transport.name())
-            .push_bind(client.name())
-            .push_bind(client.class() == ClientClass::Machine)
-            .push_bind(session.started_ms)
-            .push("1");
-    });
-    insert.push(" ON CONFLICT (id) DO NOTHING");
-    insert
-}
-
-fn insert_spans(spans: &[([u8; 16], i64, Span)]) -> QueryBuilder<Sqlite> {
-    let mut insert = QueryBuilder::new("INSERT INTO spans (session, number, started_ms, ended_ms) ");
-    insert.push_values(spans, |mut row, (session, number, span)| {
-        row.push_bind(&session[..])
-            .push_bind(*number)
-            .push_bind(span.from_ms)
-            .push_bind(span.to_ms);
-    });
-    // A beginning is never changed: the part before it may have been added up.
-    insert.push(" ON CONFLICT (session, number) DO UPDATE SET ended_ms = max(excluded.ended_ms, started_ms)");
-    insert
-}
-
-fn close_sessions(ids: &[[u8; 16]]) -> QueryBuilder<Sqlite> {
-    let mut update = QueryBuilder::new("UPDATE sessions SET open = 0 WHERE id IN (");
-    let mut list = update.separated(", ");
-    for id in ids {
-        list.push_bind(&id[..]);
+        [
+            Value::Bytes(&session.id),
+            Value::MaybeBytes(self.viewer.as_ref().map(|id| &id[..])),
+            Value::Text(&session.path),
+            Value::Text(session.protocol.name()),
+            Value::Text(session.transport.name()),
+            Value::Text(client.name()),
+            Value::Text(self.country.as_ref().map_or("", Country::name)),
+            Value::Int(i64::from(client.class() == ClientClass::Machine)),
+            Value::Int(session.started_ms),
+            Value::Int(self.firsts),
+            Value::MaybeInt(self.viewed_ms),
+            Value::Int(i64::from(self.ended_ms.is_none())),
+            Value::MaybeInt(self.ended_ms),
+            Value::Int(self.watched_ms),
+            Value::Int(i64::from(self.cut)),
+        ]
     }
-    update.push(")");
-    update
+}
+
+fn span_values((session, number, span): &([u8; 16], i64, Span)) -> [Value<'_>; 4] {
+    [
+        Value::Bytes(session),
+        Value::Int(*number),
+        Value::Int(span.from_ms),
+        Value::MaybeInt(span.to_ms),
+    ]
 }

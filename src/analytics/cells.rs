@@ -23,9 +23,17 @@ use crate::analytics::leaves::Leaf;
 use crate::analytics::query;
 use crate::analytics::query::Cell;
 use crate::analytics::query::Counts;
+use crate::analytics::query::Tier;
+use crate::analytics::retention::Length;
 
 /// A longer range has no breakdown by hour.
 pub(super) const MOST_DAYS_BY_HOUR: i64 = 31;
+
+/// A longer range looks at no hours at all.
+pub(super) const MOST_DAYS_OF_HOURS: i64 = 92;
+
+/// A shorter range has no breakdown by weekday and hour.
+const LEAST_DAYS_BY_WEEKDAY: i64 = 28;
 
 /// Counts of several days.
 #[derive(Clone, Copy, Default)]
@@ -37,11 +45,21 @@ pub(super) struct Sum {
 
 impl Sum {
     pub(super) fn add(&mut self, day: Leaf) {
-        self.leaf.sessions += day.sessions;
-        self.leaf.viewers += day.viewers;
-        self.leaf.watch_ms += day.watch_ms;
-        self.leaf.peak = self.leaf.peak.max(day.peak);
-        self.most_viewers = self.most_viewers.max(day.viewers);
+        self.add_sum(day, day.viewers);
+    }
+    /// Adds several days, of which the one with the most had so many viewers.
+    pub(super) fn add_sum(&mut self, days: Leaf, most_viewers: u64) {
+        self.leaf.grow(days);
+        self.most_viewers = self.most_viewers.max(most_viewers);
+    }
+    /// The mean of so many.
+    fn over(mut self, count: u64) -> Self {
+        let count = count.max(1);
+        self.leaf.sessions /= count;
+        self.leaf.viewers /= count;
+        self.leaf.watch_ms /= count;
+        self.leaf.views /= count;
+        self
     }
     /// Distinct viewers that were certainly in it: of different days, they may be the same people. Somebody
     /// who came the day before and stayed is in no count of viewers, but is there.
@@ -54,6 +72,7 @@ impl Sum {
             viewer_days: self.leaf.viewers,
             watch_seconds: (self.leaf.watch_ms + 500) / 1000,
             peak_concurrent: self.leaf.peak,
+            views: self.leaf.views,
         }
     }
 }
@@ -67,6 +86,7 @@ pub(super) struct Answer<'a> {
     pub(super) path: &'a str,
     /// Distinct viewers that a cell needs.
     pub(super) k: u64,
+    pub(super) tier: Tier,
 }
 
 impl Answer<'_> {
@@ -75,53 +95,113 @@ impl Answer<'_> {
         found.copied().unwrap_or_default().counts()
     }
     pub(super) fn by(&self, dimension: Dimension) -> Vec<Cell<String>> {
-        let of_dimension = self
-            .sums
+        let cells = self.of(dimension);
+        self.show(cells.map(|(value, sum)| (value.to_string(), *sum)))
+    }
+    fn of(&self, dimension: Dimension) -> impl Iterator<Item = (&Arc<str>, &Sum)> {
+        self.sums
             .iter()
-            .filter(|((scope, of, _), _)| **scope == *self.path && *of == dimension);
-        protect(
-            of_dimension.map(|((_, _, value), sum)| (value.to_string(), *sum)),
-            self.k,
-        )
+            .filter(move |((scope, of, _), _)| **scope == *self.path && *of == dimension)
+            .map(|((_, _, value), sum)| (value, sum))
     }
     pub(super) fn by_path(&self) -> Vec<Cell<String>> {
         let paths = self
             .sums
             .iter()
             .filter(|((scope, of, _), _)| !scope.is_empty() && *of == Dimension::All);
-        protect(
-            paths.map(|((scope, _, _), sum)| (scope.to_string(), *sum)),
-            self.k,
-        )
+        self.show(paths.map(|((scope, _, _), sum)| (scope.to_string(), *sum)))
+    }
+    pub(super) fn by_length(&self) -> Vec<Cell<usize>> {
+        let classes = self.of(Dimension::Length);
+        self.show(classes.filter_map(|(class, sum)| Some((class.parse().ok()?, *sum))))
+    }
+    /// Sessions by class of length: those that ended and those of which nobody knows how long they would have lasted,
+    /// because the stream ended first or because they still play.
+    pub(super) fn lengths(&self, playing: &[i64]) -> Vec<Length> {
+        let mut lengths = vec![Length::default(); leaves::LENGTHS.len() + 1];
+        let mut with = |dimension, add: fn(&mut Length, &Sum)| {
+            for (class, sum) in self.of(dimension) {
+                let class = class.parse::<usize>().ok();
+                if let Some(length) = class.and_then(|class| lengths.get_mut(class)) {
+                    add(length, sum);
+                }
+            }
+        };
+        with(Dimension::Length, |length, sum| {
+            length.ended += sum.leaf.sessions;
+            length.viewers += sum.viewers_to_protect();
+        });
+        with(Dimension::Cut, |length, sum| {
+            length.ended = length.ended.saturating_sub(sum.leaf.sessions);
+            length.cut += sum.leaf.sessions;
+        });
+        for watched_ms in playing {
+            lengths[leaves::length_class(*watched_ms)].cut += 1;
+        }
+        lengths
     }
     pub(super) fn by_hour(&self, asked: &Range<i64>, zone: &TimeZone) -> Vec<Cell<Timestamp>> {
-        let mut hours = Vec::new();
-        let mut day = Day::of(asked.start, zone);
-        let mut budget = MOST_DAYS_BY_HOUR;
-        while day.window.start < asked.end {
-            if budget == 0 {
-                return Vec::new();
-            }
-            budget -= 1;
-            hours.extend(
-                day.hours()
-                    .filter(|hour| hour.start < asked.end && hour.end > asked.start),
-            );
-            day = day.next(zone);
-        }
-        let scope: Arc<str> = self.path.into();
-        let sum = |hour: &Range<i64>| {
-            let value = (hour.start / 1000).to_string().into();
-            self.sums
-                .get(&(scope.clone(), Dimension::Hour, value))
-                .copied()
-                .unwrap_or_default()
-        };
-        protect(
-            hours.iter().map(|hour| (query::timestamp(hour.start), sum(hour))),
-            self.k,
+        let hours = hours(asked, zone, MOST_DAYS_BY_HOUR).unwrap_or_default();
+        self.show(
+            hours
+                .iter()
+                .map(|hour| (query::timestamp(hour.start), self.hour(hour))),
         )
     }
+    fn hour(&self, hour: &Range<i64>) -> Sum {
+        let value = (hour.start / 1000).to_string().into();
+        let key = (Arc::from(self.path), Dimension::Hour, value);
+        self.sums.get(&key).copied().unwrap_or_default()
+    }
+    /// What weeks are like: the mean of each weekday's hours. Watch time over 3600 s is the mean of who watched at the
+    /// same time.
+    pub(super) fn by_weekday_hour(&self, asked: &Range<i64>, zone: &TimeZone) -> Vec<Cell<(i8, i8)>> {
+        let long_enough = asked.end - asked.start >= LEAST_DAYS_BY_WEEKDAY * 86_400_000 - 3_600_000;
+        let Some(hours) = hours(asked, zone, MOST_DAYS_OF_HOURS).filter(|_| long_enough) else {
+            return Vec::new();
+        };
+        let mut week: BTreeMap<(i8, i8), (Sum, u64)> = BTreeMap::new();
+        for hour in &hours {
+            let local = query::timestamp(hour.start).to_zoned(zone.clone());
+            let key = (local.weekday().to_monday_zero_offset(), local.hour());
+            let (sum, count) = week.entry(key).or_default();
+            let of_hour = self.hour(hour);
+            sum.add_sum(of_hour.leaf, of_hour.most_viewers);
+            *count += 1;
+        }
+        self.show(week.into_iter().map(|(key, (sum, count))| (key, sum.over(count))))
+    }
+    /// The cells of a table that may be seen.
+    fn show<K>(&self, cells: impl Iterator<Item = (K, Sum)>) -> Vec<Cell<K>> {
+        match self.tier {
+            Tier::Console => protect(cells, self.k),
+            Tier::Published => cells
+                .map(|(key, sum)| Cell {
+                    key,
+                    counts: Some(sum.counts()),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The hours of a range; `None` when they are too many.
+fn hours(asked: &Range<i64>, zone: &TimeZone, most_days: i64) -> Option<Vec<Range<i64>>> {
+    let mut hours = Vec::new();
+    let mut day = Day::of(asked.start, zone);
+    let mut days = 0;
+    while day.window.start < asked.end {
+        days += 1;
+        if days > most_days {
+            return None;
+        }
+        hours.extend(
+            day.hours()
+                .filter(|hour| hour.start < asked.end && hour.end > asked.start),
+        );
+        day = day.next(zone);
+    }
+    Some(hours)
 }
 
 /// Empties the cells that show fewer than `k` viewers, and the smallest others until what is hidden cannot
@@ -162,6 +242,7 @@ mod tests {
             viewers,
             watch_ms: viewers * 1000,
             peak: viewers.min(1),
+            views: 0,
         });
         sum
     }

@@ -1,103 +1,118 @@
-//! Rows out of the store, days into leaves, and rows away for good.
+//! Rows out of the store, hours into leaves.
 //!
-//! Adding up moves: in one transaction the counts of rows go into leaves and the rows go, so that leaves
-//! plus rows are always everything once, whatever the clock did and whenever a row came late. Not here: the
-//! arithmetic (`leaves`).
+//! Adding up moves: in one transaction the counts of rows go into leaves and the rows go, so that leaves plus rows
+//! are always everything once, whatever the clock did and whenever a row came late. Once an hour is added up, only
+//! sessions that still last have rows, with nothing of their past but the hour in which they began. Not here: the
+//! arithmetic (`leaves`), how long what is kept (`purge`).
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
 use jiff::tz::TimeZone;
-use sqlx::Connection;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
+use crate::analytics::db;
+use crate::analytics::db::Db;
+use crate::analytics::db::Value;
 use crate::analytics::leaves;
 use crate::analytics::leaves::Day;
+use crate::analytics::leaves::Ended;
 use crate::analytics::leaves::Key;
 use crate::analytics::leaves::Leaf;
 use crate::analytics::leaves::Row;
 
-/// Leaves are kept for 25 months.
-const LEAVES_KEPT_DAYS: i64 = 761;
-
 /// A session with its spans, one row per span, spans of a session together.
 const ROWS: &str = "
-    SELECT s.id, s.viewer, s.path, s.protocol, s.transport, s.client, s.machine, s.started_ms, s.counted,
-        p.started_ms AS span_from, p.ended_ms AS span_to
+    SELECT s.id, s.viewer, s.path, s.protocol, s.transport, s.client, s.country, s.machine, s.started_ms, s.counted,
+        s.firsts, s.viewed_ms, s.ended_ms, s.watched_ms, s.cut, p.started_ms, p.ended_ms
     FROM sessions s LEFT JOIN spans p ON p.session = s.id
     WHERE ($1 = '' OR s.path = $1)
         AND (s.started_ms < $2 OR s.started_ms >= $3 OR p.started_ms < $2 OR p.started_ms >= $3)
     ORDER BY s.id, p.number";
 
 const ADD_LEAF: &str = "
-    INSERT INTO leaves (day, scope, dimension, value, sessions, viewers, watch_ms, peak)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-    ON CONFLICT (day, scope, dimension, value) DO UPDATE SET sessions = sessions + excluded.sessions,
-        viewers = viewers + excluded.viewers, watch_ms = watch_ms + excluded.watch_ms,
-        peak = max(peak, excluded.peak)";
+    INSERT INTO leaves (day, scope, dimension, value, sessions, viewers, watch_ms, peak, views)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    ON CONFLICT (dimension, scope, day, value) DO UPDATE SET sessions = leaves.sessions + excluded.sessions,
+        viewers = leaves.viewers + excluded.viewers, watch_ms = leaves.watch_ms + excluded.watch_ms,
+        peak = CASE WHEN leaves.peak < excluded.peak THEN excluded.peak ELSE leaves.peak END,
+        views = leaves.views + excluded.views";
+
+/// What of rows goes once its counts are in leaves: with the first and the last moment of what is kept.
+const MOVED: [&str; 6] = [
+    // What was played of sessions that last.
+    "UPDATE sessions SET watched_ms = watched_ms + coalesce((
+            SELECT CAST(sum(CASE WHEN ended_ms < $1 THEN ended_ms ELSE $1 END - started_ms) AS BIGINT)
+            FROM spans WHERE session = sessions.id AND started_ms < $1), 0)
+        WHERE open = 1 AND $2 > 0",
+    "DELETE FROM spans WHERE ended_ms <= $1 OR (started_ms >= $2 AND ended_ms IS NOT NULL)",
+    "UPDATE spans SET started_ms = $1 WHERE started_ms < $1 AND $2 > 0",
+    // To the beginning of its hour. Hours are counted from the cut.
+    "UPDATE sessions SET counted = 1,
+            started_ms = CASE WHEN started_ms < $1 THEN $1 - (($1 - started_ms + 3599999) / 3600000) * 3600000
+                ELSE started_ms END
+        WHERE counted = 0 AND (started_ms < $1 OR started_ms >= $2)",
+    "UPDATE sessions SET viewed_ms = -1 WHERE viewed_ms >= 0 AND (viewed_ms < $1 OR viewed_ms >= $2)",
+    "DELETE FROM sessions WHERE counted = 1 AND open = 0
+        AND (ended_ms IS NULL OR ended_ms < $1 OR ended_ms >= $2)
+        AND NOT EXISTS (SELECT 1 FROM spans WHERE session = sessions.id)",
+];
 
 /// All rows, of all paths or of one. Spans that still play are taken to last until `open_until`.
-pub(super) async fn rows(
-    connection: &mut SqliteConnection,
-    path: &str,
-    open_until: i64,
-) -> Result<Vec<Row>, sqlx::Error> {
-    rows_outside(connection, path, i64::MAX..i64::MAX, open_until).await
+pub(super) async fn rows(db: &mut Db, path: &str, open_until: i64) -> Result<Vec<Row>, sqlx::Error> {
+    rows_outside(db, path, i64::MAX..i64::MAX, open_until).await
 }
 
 /// Rows that began, or have spans that began, outside of `kept`.
 async fn rows_outside(
-    connection: &mut SqliteConnection,
+    db: &mut Db,
     path: &str,
     kept: Range<i64>,
     open_until: i64,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    // One after the other: what the database makes of a row is ten times what we keep of it.
-    let mut all = sqlx::query(ROWS)
-        .bind(path)
-        .bind(kept.start)
-        .bind(kept.end)
-        .fetch(connection);
     let mut words = Words::default();
     let mut rows: Vec<Row> = Vec::new();
-    let mut last: Option<[u8; 16]> = None;
-    while let Some(found) = all.try_next().await? {
-        let id = number(&found, "id")?.unwrap_or_default();
-        if last != Some(id) {
-            rows.push(row(&found, id, &mut words)?);
-            last = Some(id);
+    let values = [Value::Text(path), Value::Int(kept.start), Value::Int(kept.end)];
+    db.each(ROWS, &values, |found| {
+        let id = found.id(0)?.unwrap_or_default();
+        if rows.last().is_none_or(|last| last.id != id) {
+            rows.push(row(found, id, &mut words)?);
         }
-        let from: Option<i64> = found.try_get("span_from")?;
-        if let (Some(from), Some(row)) = (from, rows.last_mut()) {
-            let to: Option<i64> = found.try_get("span_to")?;
+        if let (Some(from), Some(row)) = (found.maybe_int(15)?, rows.last_mut()) {
+            let to = found.maybe_int(16)?;
             row.spans.push(from..to.unwrap_or(open_until).max(from));
         }
-    }
+        Ok(())
+    })
+    .await?;
     Ok(rows)
 }
 
-fn row(found: &SqliteRow, id: [u8; 16], words: &mut Words) -> Result<Row, sqlx::Error> {
+fn row(found: &db::Row, id: [u8; 16], words: &mut Words) -> Result<Row, sqlx::Error> {
+    let (watched_ms, cut) = (found.int(13)?, found.flag(14)?);
+    let ended = found.maybe_int(12)?.map(|at_ms| Ended {
+        at_ms,
+        watched_ms,
+        cut,
+    });
     Ok(Row {
-        viewer: number(found, "viewer")?.unwrap_or(id),
-        path: words.one(found.try_get("path")?),
-        protocol: words.one(found.try_get("protocol")?),
-        transport: words.one(found.try_get("transport")?),
-        client: words.one(found.try_get("client")?),
-        machine: found.try_get("machine")?,
-        started_ms: found.try_get("started_ms")?,
-        counted: found.try_get("counted")?,
+        id,
+        viewer: found.id(1)?.unwrap_or(id),
+        path: words.one(found.text(2)?),
+        protocol: words.one(found.text(3)?),
+        transport: words.one(found.text(4)?),
+        client: words.one(found.text(5)?),
+        country: words.one(found.text(6)?),
+        machine: found.flag(7)?,
+        started_ms: found.int(8)?,
+        counted: found.flag(9)?,
+        firsts: found.int(10)?,
+        viewed_ms: found.maybe_int(11)?.filter(|at| *at >= 0),
+        ended,
+        watched_ms,
         spans: Vec::new(),
     })
-}
-
-fn number(found: &SqliteRow, column: &str) -> Result<Option<[u8; 16]>, sqlx::Error> {
-    let bytes: Option<&[u8]> = found.try_get(column)?;
-    Ok(bytes.and_then(|bytes| bytes.try_into().ok()))
 }
 
 /// The few words that many rows have in common.
@@ -115,85 +130,68 @@ impl Words {
     }
 }
 
-/// Adds up the days that closed long enough ago and deletes their rows. Days that lie ahead are added up at
-/// once: the clock was wrong when they were recorded. True when something was deleted, so that the WAL
-/// should be emptied ([`empty_wal`]).
-pub(super) async fn add_up(
-    connection: &mut SqliteConnection,
-    zone: &TimeZone,
-    now_ms: i64,
-) -> Result<bool, sqlx::Error> {
-    let today = Day::of(now_ms, zone);
-    let ahead = today.next(zone).window.end;
+/// Adds up the hours that are over and deletes their rows. Days that lie ahead are added up at once: the clock was
+/// wrong when they were recorded. The caller has begun a transaction.
+///
+/// Returns the rows of sessions that are over and gone.
+pub(super) async fn add_up(db: &mut Db, zone: &TimeZone, now_ms: i64) -> Result<Vec<Row>, sqlx::Error> {
+    let ahead = Day::of(now_ms, zone).next(zone).window.end;
     let kept = leaves::kept_from(now_ms, zone)..ahead;
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let rows = rows_outside(&mut tx, "", kept.clone(), now_ms).await?;
+    let rows = rows_outside(db, "", kept.clone(), now_ms).await?;
     for day in days_outside(&rows, &kept, zone) {
-        add_day(&mut tx, &day, &leaves::of_day(&rows, &day, &day.window)).await?;
+        let before = day.window.start..day.window.end.min(kept.start);
+        let after = day.window.start.max(kept.end)..day.window.end;
+        for part in [before, after] {
+            if !part.is_empty() {
+                add_day(db, &day, &leaves::of_day(&rows, &day, &part)).await?;
+            }
+        }
     }
-    let mut deleted = 0;
-    for statement in [
-        "DELETE FROM spans WHERE ended_ms <= $1 OR (started_ms >= $2 AND ended_ms IS NOT NULL)",
-        "UPDATE spans SET started_ms = $1 WHERE started_ms < $1",
-        "UPDATE sessions SET viewer = NULL, counted = 1
-            WHERE counted = 0 AND (started_ms < $1 OR started_ms >= $2)",
-        "DELETE FROM sessions WHERE counted = 1 AND open = 0
-            AND NOT EXISTS (SELECT 1 FROM spans WHERE session = sessions.id)",
-    ] {
-        let done = sqlx::query(statement)
-            .bind(kept.start)
-            .bind(kept.end)
-            .execute(&mut *tx)
+    for statement in MOVED {
+        db.execute(statement, &[Value::Int(kept.start), Value::Int(kept.end)])
             .await?;
-        deleted += done.rows_affected();
     }
-    for statement in [
-        "DELETE FROM leaves WHERE day < $1",
-        "DELETE FROM runs WHERE ended = 1 AND started_ms < $1 * 86400000",
-    ] {
-        let oldest = today.number - LEAVES_KEPT_DAYS;
-        let done = sqlx::query(statement).bind(oldest).execute(&mut *tx).await?;
-        deleted += done.rows_affected();
-    }
-    tx.commit().await?;
-    Ok(deleted > 0)
+    let over = rows.into_iter().filter(|row| {
+        let kept_on = |ms| kept.contains(&ms);
+        row.ended.is_some_and(|ended| !kept_on(ended.at_ms)) && !kept_on(row.started_ms)
+    });
+    Ok(over.collect())
 }
 
-async fn add_day(
-    connection: &mut SqliteConnection,
-    day: &Day,
-    leaves: &BTreeMap<Key, Leaf>,
-) -> Result<(), sqlx::Error> {
-    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+pub(super) async fn add_day(db: &mut Db, day: &Day, leaves: &BTreeMap<Key, Leaf>) -> Result<(), sqlx::Error> {
+    let count = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
     for ((scope, dimension, value), leaf) in leaves {
-        sqlx::query(ADD_LEAF)
-            .bind(day.number)
-            .bind(&**scope)
-            .bind(dimension.name())
-            .bind(&**value)
-            .bind(count(leaf.sessions))
-            .bind(count(leaf.viewers))
-            .bind(count(leaf.watch_ms))
-            .bind(count(leaf.peak))
-            .execute(&mut *connection)
-            .await?;
+        let values = [
+            Value::Int(day.number),
+            Value::Text(scope),
+            Value::Text(dimension.name()),
+            Value::Text(value),
+            count(leaf.sessions),
+            count(leaf.viewers),
+            count(leaf.watch_ms),
+            count(leaf.peak),
+            count(leaf.views),
+        ];
+        db.execute(ADD_LEAF, &values).await?;
     }
     Ok(())
 }
 
-/// The days outside of `kept` in which something began or played.
+/// The days of which something lies outside of `kept`.
 fn days_outside(rows: &[Row], kept: &Range<i64>, zone: &TimeZone) -> Vec<Day> {
     let mut days: BTreeMap<i64, Day> = BTreeMap::new();
     let mut note = |ms: i64| {
         let day = Day::of(ms, zone);
         let next = day.window.end;
-        if !kept.contains(&day.window.start) {
+        if !kept.contains(&ms) {
             days.insert(day.number, day);
         }
         next
     };
     for row in rows {
-        note(row.started_ms);
+        for moment in [Some(row.started_ms), row.viewed_ms, row.ended.map(|e| e.at_ms)] {
+            moment.map(&mut note);
+        }
         for span in &row.spans {
             let mut at = span.start;
             while at < span.end && !kept.contains(&at) {
@@ -202,14 +200,4 @@ fn days_outside(rows: &[Row], kept: &Range<i64>, zone: &TimeZone) -> Vec<Day> {
         }
     }
     days.into_values().collect()
-}
-
-/// Moves the WAL into the main file, where `secure_delete` overwrites what was deleted, and cuts it to
-/// nothing. False while somebody reads: try again later.
-pub(super) async fn empty_wal(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    let answer = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-        .fetch_one(connection)
-        .await?;
-    let busy: i64 = answer.try_get(0)?;
-    Ok(busy == 0)
 }

@@ -1,9 +1,10 @@
-//! From rows to counts: one day's sessions become leaves, by arithmetic alone.
+//! From rows to counts: sessions become leaves, by arithmetic alone.
 //!
-//! The same functions make the leaves that are stored when a day is added up and those of the days that are
-//! not yet, so an answer does not change when its days are. A leaf is about one fact (`protocol`, `client`,
-//! `hour` ...) in one scope (a path, or all); two facts are never crossed. Not here: the store, what is
-//! shown to whom.
+//! The same functions make the leaves that are stored when an hour is added up and those of the hours that are
+//! not yet, so an answer does not change when its hours are. A leaf is about one fact (`protocol`, `client`,
+//! `hour` ...) in one scope (a path, or all); two facts are never crossed. Leaves of a day grow hour by hour:
+//! sessions, watch time and views add up, a peak is the greatest, and distinct viewers add up because each row says
+//! for whom it is the first of the day ([`First`]). Not here: the store, what is shown to whom.
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -15,25 +16,71 @@ use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-/// A day is added up this long after it closed.
-const KEPT_MS: i64 = 24 * 3_600_000;
+/// An hour is added up this long after it is over: who vanished without a word is noticed within that time.
+const GRACE_MS: i64 = 2 * 60_000;
+
+/// Numbers of viewers are forgotten this long after their day closed.
+const KNOWN_MS: i64 = 24 * HOUR_MS;
 
 const HOUR_MS: i64 = 3_600_000;
 
 /// A session as it lies in the store. All times are milliseconds since 1970.
 pub(super) struct Row {
+    pub(super) id: [u8; 16],
     /// Its viewer's number or, once that is gone, its own.
     pub(super) viewer: [u8; 16],
     pub(super) path: Arc<str>,
     pub(super) protocol: Arc<str>,
     pub(super) transport: Arc<str>,
     pub(super) client: Arc<str>,
+    /// Empty where none is known.
+    pub(super) country: Arc<str>,
     pub(super) machine: bool,
     pub(super) started_ms: i64,
     /// Whether its beginning is in a leaf already.
     pub(super) counted: bool,
+    /// [`First`]s of its viewer.
+    pub(super) firsts: i64,
+    /// When it began a view, unless a leaf has it already.
+    pub(super) viewed_ms: Option<i64>,
+    pub(super) ended: Option<Ended>,
+    /// How long it played, as far as leaves have it.
+    pub(super) watched_ms: i64,
     /// When it played, as far as no leaf has it.
     pub(super) spans: Vec<Range<i64>>,
+}
+
+/// The end of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) at_ms: i64,
+    /// How long it played.
+    pub(super) watched_ms: i64,
+    /// Whether it was the stream that ended, and not the interest in it.
+    pub(super) cut: bool,
+}
+
+/// Bits of [`Row::firsts`]: for what its viewer came for the first time that day. Client and country have none of
+/// their own, since they belong to the viewer.
+pub(super) struct First;
+
+impl First {
+    pub(super) const HERE: i64 = 1;
+    pub(super) const PROTOCOL: i64 = 4;
+    pub(super) const TRANSPORT: i64 = 16;
+    pub(super) const LENGTH: i64 = 64;
+    /// The same for a path: the next bit.
+    pub(super) const fn of_path(bit: i64) -> i64 {
+        bit << 1
+    }
+}
+
+/// Classes of session lengths: each goes to this many seconds, the last one on.
+pub(super) const LENGTHS: [i64; 9] = [10, 30, 60, 300, 900, 1800, 3600, 7200, 14_400];
+
+/// The class of a length.
+pub(super) fn length_class(watched_ms: i64) -> usize {
+    LENGTHS.partition_point(|seconds| seconds * 1000 <= watched_ms)
 }
 
 impl Row {
@@ -47,8 +94,18 @@ impl Row {
             .map(move |span| span.start.max(window.start)..span.end.min(window.end))
             .filter(|span| !span.is_empty())
     }
+    fn viewed_in(&self, window: &Range<i64>) -> bool {
+        self.viewed_ms.is_some_and(|at| window.contains(&at))
+    }
+    fn ended_in(&self, window: &Range<i64>) -> Option<Ended> {
+        self.ended.filter(|ended| window.contains(&ended.at_ms))
+    }
+    /// Whether something of it is in the window.
     fn is_in(&self, window: &Range<i64>) -> bool {
-        self.began_in(window) || self.played_in(window).next().is_some()
+        self.began_in(window)
+            || self.viewed_in(window)
+            || self.ended_in(window).is_some()
+            || self.played_in(window).next().is_some()
     }
 }
 
@@ -60,19 +117,27 @@ pub(super) enum Dimension {
     Protocol,
     Transport,
     Client,
+    Country,
     /// `value` is the hour's first second since 1970.
     Hour,
+    /// Sessions that ended; `value` is the class of their length.
+    Length,
+    /// Those of them that the stream ended.
+    Cut,
     /// What is no audience.
     Machines,
 }
 
 impl Dimension {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::All,
         Self::Protocol,
         Self::Transport,
         Self::Client,
+        Self::Country,
         Self::Hour,
+        Self::Length,
+        Self::Cut,
         Self::Machines,
     ];
     /// The name in the store.
@@ -82,24 +147,44 @@ impl Dimension {
             Self::Protocol => "protocol",
             Self::Transport => "transport",
             Self::Client => "client",
+            Self::Country => "country",
             Self::Hour => "hour",
+            Self::Length => "length",
+            Self::Cut => "cut",
             Self::Machines => "machines",
         }
+    }
+    /// The dimension of a name in the store; `None` for one of a later version.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|d| d.name() == name)
     }
 }
 
 /// Scope (a path, or empty for all), fact, and which.
 pub(super) type Key = (Arc<str>, Dimension, Arc<str>);
 
-/// Counts of one day.
+/// Counts of one day, or of a part of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Leaf {
-    /// Sessions that began.
+    /// Sessions that began (lengths: that ended).
     pub(super) sessions: u64,
-    /// Distinct viewers of those; for an hour, of those who watched in it.
+    /// Distinct viewers of those, each in the part in which they came first; for an hour, of those who watched in it.
     pub(super) viewers: u64,
     pub(super) watch_ms: u64,
     pub(super) peak: u64,
+    /// Views that reached ten seconds.
+    pub(super) views: u64,
+}
+
+impl Leaf {
+    /// Adds another part of the same day.
+    pub(super) fn grow(&mut self, part: Self) {
+        self.sessions += part.sessions;
+        self.viewers += part.viewers;
+        self.watch_ms += part.watch_ms;
+        self.peak = self.peak.max(part.peak);
+        self.views += part.views;
+    }
 }
 
 /// A calendar day of a time zone.
@@ -121,6 +206,10 @@ impl Day {
     /// The day after.
     pub(super) fn next(&self, zone: &TimeZone) -> Self {
         Self::on(self.date.tomorrow().unwrap_or(Date::MAX), zone)
+    }
+    /// So many months before.
+    pub(super) fn back_months(&self, months: i64, zone: &TimeZone) -> Self {
+        Self::on(self.date.checked_sub(months.months()).unwrap_or(Date::MIN), zone)
     }
     /// So many days before.
     pub(super) fn back(&self, days: i64, zone: &TimeZone) -> Self {
@@ -153,9 +242,15 @@ impl Day {
     }
 }
 
-/// The first moment of the days that are not added up yet: yesterday's and today's.
+/// The first moment that is not added up yet: the beginning of this hour or, shortly after it, of the last one.
 pub(super) fn kept_from(now_ms: i64, zone: &TimeZone) -> i64 {
-    Day::of(now_ms - KEPT_MS, zone).window.start
+    let then = now_ms - GRACE_MS;
+    Day::of(then, zone).hour_of(then).start
+}
+
+/// The first moment of the days whose viewers still have numbers: yesterday's and today's.
+pub(super) fn known_from(now_ms: i64, zone: &TimeZone) -> i64 {
+    Day::of(now_ms - KNOWN_MS, zone).window.start
 }
 
 /// The leaves of one day, of as much of it as lies in `window`. Leaves in which nothing happened are left
@@ -175,18 +270,35 @@ pub(super) fn of_day(rows: &[Row], day: &Day, window: &Range<i64>) -> BTreeMap<K
                 leaves.insert((scope.clone(), dimension, value.clone()), leaf);
             }
         };
-        let (machines, audience): (Vec<&Row>, Vec<&Row>) = rows.into_iter().partition(|row| row.machine);
-        put(Dimension::Machines, &everywhere, measure(&machines, &window));
-        put(Dimension::All, &everywhere, measure(&audience, &window));
-        for (dimension, fact) in FACTS {
-            for (value, rows) in group(&audience, fact) {
-                put(dimension, &value, measure(&rows, &window));
+        let bit = |bit| {
+            if scope.is_empty() {
+                bit
+            } else {
+                First::of_path(bit)
             }
+        };
+        let (machines, audience): (Vec<&Row>, Vec<&Row>) = rows.into_iter().partition(|row| row.machine);
+        let here = bit(First::HERE);
+        put(
+            Dimension::Machines,
+            &everywhere,
+            measure(&machines, &window, here),
+        );
+        put(Dimension::All, &everywhere, measure(&audience, &window, here));
+        for (dimension, first, fact) in FACTS {
+            for (value, rows) in group(&audience, fact) {
+                put(dimension, &value, measure(&rows, &window, bit(first)));
+            }
+        }
+        for ((dimension, class), leaf) in lengths(&audience, &window, bit(First::LENGTH)) {
+            put(dimension, &class.to_string().into(), leaf);
         }
         for hour in day.hours() {
             let part = hour.start.max(window.start)..hour.end.min(window.end);
-            let value = (hour.start / 1000).to_string().into();
-            put(Dimension::Hour, &value, measure_hour(&audience, &part));
+            if !part.is_empty() {
+                let value = (hour.start / 1000).to_string().into();
+                put(Dimension::Hour, &value, measure_hour(&audience, &part, here));
+            }
         }
     }
     leaves
@@ -195,39 +307,66 @@ pub(super) fn of_day(rows: &[Row], day: &Day, window: &Range<i64>) -> BTreeMap<K
 /// A fact of a session that has a breakdown.
 type Fact = fn(&Row) -> &Arc<str>;
 
-const FACTS: [(Dimension, Fact); 3] = [
-    (Dimension::Protocol, |row| &row.protocol),
-    (Dimension::Transport, |row| &row.transport),
-    (Dimension::Client, |row| &row.client),
+const FACTS: [(Dimension, i64, Fact); 4] = [
+    (Dimension::Protocol, First::PROTOCOL, |row| &row.protocol),
+    (Dimension::Transport, First::TRANSPORT, |row| &row.transport),
+    (Dimension::Client, First::HERE, |row| &row.client),
+    (Dimension::Country, First::HERE, |row| &row.country),
 ];
 
 fn group<'r>(rows: &[&'r Row], fact: Fact) -> BTreeMap<Arc<str>, Vec<&'r Row>> {
     let mut groups: BTreeMap<Arc<str>, Vec<&Row>> = BTreeMap::new();
-    for row in rows {
+    for row in rows.iter().filter(|row| !fact(row).is_empty()) {
         groups.entry(fact(row).clone()).or_default().push(row);
     }
     groups
 }
 
-fn measure(rows: &[&Row], window: &Range<i64>) -> Leaf {
-    let began = rows.iter().filter(|row| row.began_in(window));
-    let viewers: HashSet<_> = began.clone().map(|row| row.viewer).collect();
-    Leaf {
-        sessions: began.count() as u64,
-        viewers: viewers.len() as u64,
+fn measure(rows: &[&Row], window: &Range<i64>, first: i64) -> Leaf {
+    let mut leaf = Leaf {
         watch_ms: watched(rows, window),
         peak: peak(rows, window),
+        ..Leaf::default()
+    };
+    for row in rows {
+        if row.began_in(window) {
+            leaf.sessions += 1;
+            leaf.viewers += u64::from(row.firsts & first != 0);
+        }
+        leaf.views += u64::from(row.viewed_in(window));
     }
+    leaf
 }
 
 /// As [`measure`], but a viewer is in every hour in which they watch, since their watch time is.
-fn measure_hour(rows: &[&Row], hour: &Range<i64>) -> Leaf {
+fn measure_hour(rows: &[&Row], hour: &Range<i64>, first: i64) -> Leaf {
     let there: Vec<&Row> = rows.iter().copied().filter(|row| row.is_in(hour)).collect();
-    let viewers: HashSet<_> = there.iter().map(|row| row.viewer).collect();
+    let watched_there = there
+        .iter()
+        .filter(|row| row.began_in(hour) || row.played_in(hour).next().is_some());
+    let viewers: HashSet<_> = watched_there.map(|row| row.viewer).collect();
     Leaf {
         viewers: viewers.len() as u64,
-        ..measure(&there, hour)
+        ..measure(&there, hour, first)
     }
+}
+
+/// Sessions that ended in the window, by the class of their length.
+fn lengths(rows: &[&Row], window: &Range<i64>, first: i64) -> BTreeMap<(Dimension, usize), Leaf> {
+    let mut classes: BTreeMap<(Dimension, usize), Leaf> = BTreeMap::new();
+    for row in rows {
+        let Some(ended) = row.ended_in(window) else {
+            continue;
+        };
+        let class = length_class(ended.watched_ms);
+        let kinds = [Dimension::Length, Dimension::Cut];
+        for kind in &kinds[..1 + usize::from(ended.cut)] {
+            let leaf = classes.entry((*kind, class)).or_default();
+            leaf.sessions += 1;
+            leaf.viewers += u64::from(row.firsts & first != 0);
+        }
+    }
+    classes
 }
 
 fn watched(rows: &[&Row], window: &Range<i64>) -> u64 {
@@ -258,14 +397,20 @@ mod tests {
 
     fn row(viewer: u8, path: &str, spans: &[(i64, i64)]) -> Row {
         Row {
+            id: [viewer; 16],
             viewer: [viewer; 16],
             path: path.into(),
             protocol: "rtsp".into(),
             transport: "tcp".into(),
             client: "VLC".into(),
+            country: "FR".into(),
             machine: false,
             started_ms: spans[0].0,
             counted: false,
+            firsts: !0,
+            viewed_ms: None,
+            ended: None,
+            watched_ms: 0,
             spans: spans.iter().map(|(from, to)| *from..*to).collect(),
         }
     }
@@ -307,7 +452,10 @@ mod tests {
     fn viewers_and_peaks_of_paths_do_not_add_up_but_sessions_do() {
         let rows = [
             row(1, "a", &[(0, 10)]),
-            row(1, "b", &[(0, 10)]),
+            Row {
+                firsts: First::of_path(First::HERE),
+                ..row(1, "b", &[(0, 10)])
+            },
             row(2, "b", &[(20, 30)]),
         ];
         let leaves = whole(&rows);
@@ -379,11 +527,69 @@ mod tests {
     }
 
     #[test]
-    fn yesterday_and_today_are_kept() {
+    fn an_hour_is_added_up_two_minutes_after_it_is_over() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap().as_millisecond();
         let from = |now| kept_from(at(now), &TimeZone::UTC);
+        assert_eq!(from("2026-11-21T13:01:59Z"), at("2026-11-21T12:00:00Z"));
+        assert_eq!(from("2026-11-21T13:02:00Z"), at("2026-11-21T13:00:00Z"));
+        assert_eq!(from("2026-11-21T00:01:00Z"), at("2026-11-20T23:00:00Z"));
+    }
+
+    #[test]
+    fn viewers_of_yesterday_and_today_have_numbers() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap().as_millisecond();
+        let from = |now| known_from(at(now), &TimeZone::UTC);
         assert_eq!(from("2026-11-21T00:00:00Z"), at("2026-11-20T00:00:00Z"));
         assert_eq!(from("2026-11-21T23:59:59Z"), at("2026-11-20T00:00:00Z"));
+    }
+
+    #[test]
+    fn lengths_count_where_sessions_end_and_those_that_the_stream_cut_twice() {
+        let ended = |at_ms, watched_ms, cut| {
+            Some(Ended {
+                at_ms,
+                watched_ms,
+                cut,
+            })
+        };
+        let rows = [
+            Row {
+                ended: ended(9_999, 9_999, false),
+                ..row(1, "a", &[(0, 9_999)])
+            },
+            Row {
+                ended: ended(10_000, 10_000, true),
+                ..row(2, "a", &[(0, 10_000)])
+            },
+            Row {
+                ended: ended(DAY_MS, 1, true),
+                ..row(3, "a", &[(DAY_MS - 1, DAY_MS)])
+            },
+        ];
+        let leaves = whole(&rows);
+        let of = |dimension, class| leaf(&leaves, "a", dimension, class).sessions;
+        assert_eq!([of(Dimension::Length, "0"), of(Dimension::Length, "1")], [1, 1]);
+        assert_eq!([of(Dimension::Cut, "0"), of(Dimension::Cut, "1")], [0, 1]);
+        assert_eq!(length_class(i64::MAX / 2), LENGTHS.len());
+    }
+
+    #[test]
+    fn hours_added_up_one_by_one_are_the_day() {
+        let spans = [
+            [(HOUR_MS / 2, 3 * HOUR_MS)],
+            [(0, HOUR_MS)],
+            [(HOUR_MS, 5 * HOUR_MS)],
+        ];
+        let mut rows: Vec<Row> = (0..).zip(spans).map(|(n, s)| row(n, "a", &s)).collect();
+        rows[0].viewed_ms = Some(HOUR_MS / 2 + 10_000);
+        let day = Day::of(0, &TimeZone::UTC);
+        let mut sum: BTreeMap<Key, Leaf> = BTreeMap::new();
+        for hour in day.hours() {
+            for (key, part) in of_day(&rows, &day, &hour) {
+                sum.entry(key).or_default().grow(part);
+            }
+        }
+        assert_eq!(sum, whole(&rows));
     }
 
     proptest! {

@@ -8,10 +8,15 @@
 //! whatever the number of viewers. After a `kill -9` the next start closes what was open at that time: no
 //! session is lost, and at most the last seconds of watch time are.
 //!
-//! Rows of sessions live until one day after their calendar day closed. Then they are added up into
-//! **leaves** (counts per day, path and one fact, never two facts crossed), and the rows with their
-//! pseudonyms are deleted, which `secure_delete` and a truncated WAL make real. Answers are made of leaves
-//! and of rows not yet added up.
+//! An hour after its hour at the latest, a session's counts are in **leaves** (counts per day or hour, path and one
+//! fact, never two facts crossed), and its row with its times is deleted, which `secure_delete` and a truncated WAL
+//! make real; `visits` keeps rows of single sessions for some days, made so coarse that each is one of k. Answers are
+//! made of leaves and of rows not yet added up.
+//!
+//! Connection, session, view and viewer-day are four things. A **view** is the sessions of one viewer on one path with
+//! at most a minute between them, watched for ten seconds in all; it counts where it reached them. A **viewer-day** is
+//! one distinct viewer in one calendar day; the writer remembers in memory who came already, the store keeps flags.
+//! An **attempt** was allowed and got no access unit.
 //!
 //! A session counts in the hour and day in which it began, for the viewer it began with; its watch time
 //! counts where it was watched; a peak is the greatest number of sessions that played at the same time.
@@ -21,12 +26,19 @@
 
 mod batch;
 mod cells;
+mod closed;
 mod days;
+mod db;
+mod firsts;
 mod leaves;
+mod purge;
 pub mod query;
 mod recorder;
+mod retention;
 mod store;
 pub mod table;
+mod tallies;
+mod visits;
 mod writer;
 
 use jiff::tz::TimeZone;
@@ -34,8 +46,10 @@ use jiff::tz::TimeZone;
 pub use crate::analytics::recorder::Recorder;
 pub use crate::analytics::recorder::SessionHandle;
 pub use crate::analytics::store::Mode;
+pub use crate::analytics::store::Server;
 pub use crate::analytics::store::Store;
 pub use crate::analytics::store::StoreError;
+pub use crate::analytics::tallies::Kind;
 
 /// Settings of the statistics.
 #[derive(Clone, Debug)]
@@ -44,6 +58,10 @@ pub struct Options {
     pub time_zone: TimeZone,
     /// A cell of a breakdown shows nothing when fewer distinct viewers than this are in it.
     pub k: u32,
+    /// How long what is kept.
+    pub keep: Retention,
+    /// PostgreSQL instead of SQLite in the data directory.
+    pub database: Option<Server>,
 }
 
 impl Default for Options {
@@ -51,6 +69,38 @@ impl Default for Options {
         Self {
             time_zone: TimeZone::UTC,
             k: 5,
+            keep: Retention::default(),
+            database: None,
+        }
+    }
+}
+
+impl Options {
+    /// The same with the database of this address; `None` when it is none: see [`Server::parse`].
+    #[must_use]
+    pub fn in_database(self, url: &str) -> Option<Self> {
+        let database = Some(Server::parse(url)?);
+        Some(Self { database, ..self })
+    }
+}
+
+/// How long what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Rows of single sessions (made coarse); 0: none is ever made.
+    pub sessions_days: u16,
+    /// What hours were like. Their days stay.
+    pub hours_days: u16,
+    /// What days were like.
+    pub days_months: u16,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            sessions_days: 7,
+            hours_days: 90,
+            days_months: 25,
         }
     }
 }

@@ -1,27 +1,37 @@
 //! Questions and their answers: plain values; `web::api` makes JSON of them, `table` text.
 //!
+//! A range is made of whole calendar days, rounded outward, since only those are known apart for every fact; the
+//! answer says which it was. Hours are told within it. For others than operators there is [`Tier::Published`]: closed
+//! days alone, each leaf rounded down to a multiple of k, each total the sum of such leaves.
+//!
 //! Not here: which cells of a breakdown are shown (`cells`), who may ask.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use sqlx::Connection;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
 
+use crate::analytics::Options;
 use crate::analytics::Store;
 use crate::analytics::StoreError;
 use crate::analytics::cells::Answer;
-use crate::analytics::cells::MOST_DAYS_BY_HOUR;
 use crate::analytics::cells::Sums;
+use crate::analytics::closed;
 use crate::analytics::days;
+use crate::analytics::db::Db;
+use crate::analytics::db::Row;
+use crate::analytics::db::Value;
 use crate::analytics::leaves;
 use crate::analytics::leaves::Day;
 use crate::analytics::leaves::Dimension;
 use crate::analytics::leaves::Leaf;
+use crate::analytics::retention;
+
+pub use crate::analytics::retention::Staying;
+pub use crate::analytics::tallies::Health;
 
 /// Days in the range when nothing else is asked for, including today.
 const USUAL_DAYS: i64 = 7;
@@ -35,15 +45,26 @@ pub struct Question {
     pub until: Option<Timestamp>,
     /// One path alone.
     pub path: Option<String>,
+    /// Who will see the answer.
+    pub tier: Tier,
     /// What time it is.
     pub now: SystemTime,
+}
+
+/// Who sees an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tier {
+    /// The operator: totals are exact, small cells hidden.
+    #[default]
+    Console,
+    /// Anybody else: closed days alone, everything rounded down to multiples of k, totals made of what is shown.
+    Published,
 }
 
 /// The answer. Everything but [`Self::machines`] and [`Self::restarts`] is about the audience alone.
 #[derive(Clone, Debug)]
 pub struct Stats {
-    /// The range that was counted: what was asked for, rounded outward to whole hours (whole days where the
-    /// day before yesterday is passed: hours are no longer known apart there), and not beyond now.
+    /// The range that was counted: what was asked for, rounded outward to whole days, and not beyond now.
     pub from: Timestamp,
     /// See [`Self::from`].
     pub to: Timestamp,
@@ -63,13 +84,23 @@ pub struct Stats {
     pub by_transport: Vec<Cell<String>>,
     /// Family of the player.
     pub by_client: Vec<Cell<String>>,
-    /// Always empty as yet: no country is looked up.
+    /// Country of the masked address, where one is known.
     pub by_country: Vec<Cell<String>>,
+    /// Sessions that ended, by the class of their length: 0 is to ten seconds, see [`length_limits`].
+    pub by_length: Vec<Cell<usize>>,
+    /// How many go on watching for how long.
+    pub staying: Vec<Staying>,
+    /// By weekday (0 is Monday) and hour of the day; empty for ranges of less than four weeks.
+    pub by_weekday_hour: Vec<Cell<(i8, i8)>>,
     /// By the hour's first moment: every hour of the range, or none when it is longer than 31 days.
     /// Viewer-days are the distinct viewers who watched in that hour.
     pub by_hour: Vec<Cell<Timestamp>>,
     /// Recorders, relays and monitors, which are in nothing of the above.
     pub machines: Counts,
+    /// How well it was served.
+    pub health: Health,
+    /// Whether sessions cannot be stored now, so that the newest are missing here.
+    pub store_is_failing: bool,
     /// Times that the relay was started again in the range. Each starts new pseudonyms, so that a viewer of
     /// before and after counts twice.
     pub restarts: u64,
@@ -94,6 +125,13 @@ pub struct Counts {
     pub watch_seconds: u64,
     /// Most sessions that played at the same time.
     pub peak_concurrent: u64,
+    /// Sessions of one viewer on one path with at most a minute between them, watched for ten seconds in all.
+    pub views: u64,
+}
+
+/// Upper ends of the classes of session lengths, in seconds; the last class has none.
+pub fn length_limits() -> &'static [i64] {
+    &leaves::LENGTHS
 }
 
 /// Sessions that play at this moment.
@@ -117,22 +155,18 @@ pub async fn stats(store: &Store, question: &Question) -> Result<Stats, StoreErr
     let now_ms = milliseconds(question.now);
     let asked = range(question, now_ms, zone);
     let path = question.path.as_deref().unwrap_or_default();
-
     let Found {
-        mut sums,
-        rows,
+        sums,
         restarts,
         live,
-    } = look(store, &asked, path, now_ms).await?;
-    for day in days_of(&rows, &asked, zone) {
-        for (key, leaf) in leaves::of_day(&rows, &day, &asked) {
-            sums.entry(key).or_default().add(leaf);
-        }
-    }
+        health,
+        playing,
+    } = look(store, &asked, path, question.tier, now_ms).await?;
     let answer = Answer {
         sums,
         path,
         k: u64::from(options.k),
+        tier: question.tier,
     };
     Ok(Stats {
         from: timestamp(asked.start),
@@ -145,9 +179,14 @@ pub async fn stats(store: &Store, question: &Question) -> Result<Stats, StoreErr
         by_protocol: answer.by(Dimension::Protocol),
         by_transport: answer.by(Dimension::Transport),
         by_client: answer.by(Dimension::Client),
-        by_country: Vec::new(),
+        by_country: answer.by(Dimension::Country),
+        by_length: answer.by_length(),
+        staying: retention::curve(&answer.lengths(&playing), answer.k),
         by_hour: answer.by_hour(&asked, zone),
+        by_weekday_hour: answer.by_weekday_hour(&asked, zone),
         machines: answer.total(Dimension::Machines),
+        health,
+        store_is_failing: store.is_failing(),
         restarts,
     })
 }
@@ -155,116 +194,133 @@ pub async fn stats(store: &Store, question: &Question) -> Result<Stats, StoreErr
 /// What the store has to say to a question.
 struct Found {
     sums: Sums,
-    rows: Vec<leaves::Row>,
     restarts: u64,
     live: Live,
+    health: Health,
+    /// Lengths so far of the sessions that play, in milliseconds.
+    playing: Vec<i64>,
 }
 
-async fn look(store: &Store, asked: &Range<i64>, path: &str, now_ms: i64) -> Result<Found, StoreError> {
-    let mut connection = store.reader().await?;
-    let mut tx = connection.begin().await?; // so that no day is added up between two looks
-    let run = Run::latest(&mut tx).await?;
-    let alive = !run.ended && store.relay_runs();
+async fn look(
+    store: &Store,
+    asked: &Range<i64>,
+    path: &str,
+    tier: Tier,
+    now_ms: i64,
+) -> Result<Found, StoreError> {
+    let mut db = store.reader().await?;
+    db.begin_reading().await?; // so that no hour is added up between two looks
+    let run = Run::latest(&mut db).await?;
+    let alive = !run.ended && store.relay_runs(&mut db).await?;
     let open_until = if alive {
         now_ms.max(run.seen_ms)
     } else {
         run.seen_ms
     };
-    let found = Found {
-        sums: stored(&mut tx, asked, path, &store.options().time_zone).await?,
-        rows: days::rows(&mut tx, path, open_until).await?,
-        restarts: restarts(&mut tx, asked).await?,
-        live: if alive {
-            live(&mut tx, path).await?
-        } else {
-            Live::default()
-        },
+    let console = tier == Tier::Console;
+    let rows = if console {
+        days::rows(&mut db, path, open_until).await?
+    } else {
+        Vec::new() // open days are not published
     };
-    tx.rollback().await?;
-    connection.close().await?;
+    let mut found = Found {
+        sums: sums(&mut db, asked, path, tier, &rows, store.options()).await?,
+        restarts: restarts(&mut db, asked).await?,
+        live: Live::default(),
+        health: Health::default(),
+        playing: Vec::new(),
+    };
+    if console {
+        let options = store.options();
+        // Whole days: the hour that has just begun belongs to it.
+        let until = Day::of((asked.end - 1).max(asked.start), &options.time_zone)
+            .window
+            .end;
+        found.health = closed::health(&mut db, &(asked.start..until), path, u64::from(options.k)).await?;
+    }
+    if console && alive {
+        found.live = live(&mut db, path).await?;
+        let open = rows.iter().filter(|row| row.ended.is_none() && !row.machine);
+        found.playing = open
+            .map(|row| row.watched_ms + row.spans.iter().map(|s| s.end - s.start).sum::<i64>())
+            .collect();
+    }
+    db.close().await?;
     Ok(found)
 }
 
-/// What was asked, rounded outward, in milliseconds since 1970.
+/// What was asked in whole days, in milliseconds since 1970.
 fn range(question: &Question, now_ms: i64, zone: &TimeZone) -> Range<i64> {
-    let kept_from = leaves::kept_from(now_ms, zone);
-    let unit = |ms: i64| {
-        let day = Day::of(ms, zone);
-        if ms < kept_from {
-            day.window
-        } else {
-            day.hour_of(ms)
-        }
+    // Whole days that closed, or all until now.
+    let end = match question.tier {
+        Tier::Console => now_ms,
+        Tier::Published => Day::of(leaves::kept_from(now_ms, zone), zone).window.start,
     };
     let asked = |moment: Option<Timestamp>| moment.map(|at| at.as_millisecond().clamp(0, now_ms));
-    let today = Day::of(now_ms, zone);
     let from = match asked(question.since) {
-        Some(since) => unit(since).start,
-        None => today.back(USUAL_DAYS - 1, zone).window.start,
+        Some(since) => Day::of(since, zone).window.start,
+        None => Day::of(now_ms, zone).back(USUAL_DAYS - 1, zone).window.start,
     };
     let to = match asked(question.until) {
-        Some(until) => unit((until - 1).max(0)).end.min(now_ms),
-        None => now_ms,
+        Some(until) => Day::of((until - 1).max(0), zone).window.end.min(end),
+        None => end,
     };
-    from..to.max(from)
+    from.min(end)..to.max(from.min(end))
 }
 
-/// The leaves of days that were added up.
-async fn stored(
-    connection: &mut SqliteConnection,
+/// The sums of leaves and of rows that were not added up.
+async fn sums(
+    db: &mut Db,
     asked: &Range<i64>,
     path: &str,
-    zone: &TimeZone,
+    tier: Tier,
+    rows: &[leaves::Row],
+    options: &Options,
 ) -> Result<Sums, sqlx::Error> {
+    let zone = &options.time_zone;
     let mut sums = Sums::new();
     if asked.is_empty() {
         return Ok(sums);
     }
-    let (first, last) = (
-        Day::of(asked.start, zone).number,
-        Day::of(asked.end - 1, zone).number,
-    );
-    let found = sqlx::query(
-        "SELECT scope, dimension, value, sessions, viewers, watch_ms, peak FROM leaves
-        WHERE day BETWEEN $1 AND $2 AND (scope = $3 OR ($3 = '' AND dimension = 'all'))
-            AND (dimension <> 'hour' OR $2 - $1 < $4)",
-    )
-    .bind(first)
-    .bind(last)
-    .bind(path)
-    .bind(MOST_DAYS_BY_HOUR)
-    .fetch_all(connection)
-    .await?;
-    for row in &found {
-        let (scope, name, value): (&str, &str, &str) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let Some(dimension) = Dimension::ALL.into_iter().find(|d| d.name() == name) else {
-            continue; // of a later version
-        };
-        let count = |column: usize| row.try_get::<i64, _>(column).map(i64::unsigned_abs);
-        let leaf = Leaf {
-            sessions: count(3)?,
-            viewers: count(4)?,
-            watch_ms: count(5)?,
-            peak: count(6)?,
-        };
-        sums.entry((scope.into(), dimension, value.into()))
-            .or_default()
-            .add(leaf);
+    let fresh = days_of(rows, asked, zone);
+    let span = closed::Span {
+        first: Day::of(asked.start, zone).number,
+        last: Day::of(asked.end - 1, zone).number,
+        // Days of which rows are not added up are added up apart: their viewers belong to leaves that are there.
+        apart_from: fresh.first().map_or(i64::MAX, |day| day.number),
+    };
+    let mut apart: BTreeMap<(i64, leaves::Key), Leaf> = BTreeMap::new();
+    for part in closed::leaves(db, &span, path, tier, options.k).await? {
+        match part.day {
+            Some(day) => apart.entry((day, part.key)).or_default().grow(part.leaf),
+            None => sums
+                .entry(part.key)
+                .or_default()
+                .add_sum(part.leaf, part.most_viewers),
+        }
+    }
+    let with_now = asked.start..asked.end + 1; // what happens at this moment counts
+    for day in &fresh {
+        for (key, leaf) in leaves::of_day(rows, day, &with_now) {
+            apart.entry((day.number, key)).or_default().grow(leaf);
+        }
+    }
+    for ((_, key), leaf) in apart {
+        sums.entry(key).or_default().add(leaf);
     }
     Ok(sums)
 }
 
 /// The days of the range in which something is that was not added up.
 fn days_of(rows: &[leaves::Row], asked: &Range<i64>, zone: &TimeZone) -> Vec<Day> {
-    let first = rows
-        .iter()
-        .flat_map(|row| row.spans.iter().map(|s| s.start).chain([row.started_ms]))
-        .min();
-    let last = rows
-        .iter()
-        .flat_map(|row| row.spans.iter().map(|s| s.end).chain([row.started_ms]))
-        .max();
-    let (Some(first), Some(last)) = (first, last) else {
+    let moments = || {
+        rows.iter().flat_map(|row| {
+            let spans = row.spans.iter().flat_map(|s| [s.start, s.end]);
+            let others = [Some(row.started_ms), row.viewed_ms, row.ended.map(|e| e.at_ms)];
+            spans.chain(others.into_iter().flatten())
+        })
+    };
+    let (Some(first), Some(last)) = (moments().min(), moments().max()) else {
         return Vec::new();
     };
     let mut days = Vec::new();
@@ -284,14 +340,14 @@ struct Run {
 }
 
 impl Run {
-    async fn latest(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        let found = sqlx::query("SELECT seen_ms, ended FROM runs ORDER BY id DESC LIMIT 1")
-            .fetch_optional(connection)
+    async fn latest(db: &mut Db) -> Result<Self, sqlx::Error> {
+        let found = db
+            .first("SELECT seen_ms, ended FROM runs ORDER BY id DESC LIMIT 1", &[])
             .await?;
         match found {
             Some(row) => Ok(Self {
-                seen_ms: row.try_get(0)?,
-                ended: row.try_get(1)?,
+                seen_ms: row.int(0)?,
+                ended: row.flag(1)?,
             }),
             None => Ok(Self {
                 seen_ms: 0,
@@ -301,35 +357,35 @@ impl Run {
     }
 }
 
-async fn live(connection: &mut SqliteConnection, path: &str) -> Result<Live, sqlx::Error> {
-    let found = sqlx::query(
-        "SELECT s.path, s.machine, count(*) FROM spans p JOIN sessions s ON s.id = p.session
-        WHERE p.ended_ms IS NULL AND ($1 = '' OR s.path = $1) GROUP BY s.path, s.machine ORDER BY s.path",
-    )
-    .bind(path)
-    .fetch_all(connection)
-    .await?;
+async fn live(db: &mut Db, path: &str) -> Result<Live, sqlx::Error> {
     let mut live = Live::default();
-    for row in &found {
-        let sessions = row.try_get::<i64, _>(2)?.unsigned_abs();
-        if row.try_get(1)? {
+    let add = |row: &Row| {
+        let sessions = row.count(2)?;
+        if row.flag(1)? {
             live.machines += sessions;
         } else {
             live.sessions += sessions;
-            live.by_path.push((row.try_get(0)?, sessions));
+            live.by_path.push((row.text(0)?.to_owned(), sessions));
         }
-    }
+        Ok(())
+    };
+    db.each(
+        "SELECT s.path, s.machine, count(*) FROM spans p JOIN sessions s ON s.id = p.session
+        WHERE p.ended_ms IS NULL AND ($1 = '' OR s.path = $1) GROUP BY s.path, s.machine ORDER BY s.path",
+        &[Value::Text(path)],
+        add,
+    )
+    .await?;
     Ok(live)
 }
 
-async fn restarts(connection: &mut SqliteConnection, asked: &Range<i64>) -> Result<u64, sqlx::Error> {
-    let count: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM runs WHERE again = 1 AND started_ms >= $1 AND started_ms < $2",
-    )
-    .bind(asked.start)
-    .bind(asked.end)
-    .fetch_one(connection)
-    .await?;
+async fn restarts(db: &mut Db, asked: &Range<i64>) -> Result<u64, sqlx::Error> {
+    let count = db
+        .number(
+            "SELECT count(*) FROM runs WHERE again = 1 AND started_ms >= $1 AND started_ms < $2",
+            &[Value::Int(asked.start), Value::Int(asked.end)],
+        )
+        .await?;
     Ok(count.unsigned_abs())
 }
 
@@ -355,13 +411,14 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_rounded_outward_to_what_is_still_told_apart() {
+    fn ranges_are_rounded_outward_to_whole_days() {
         let now = at("2026-11-21T13:20:30Z"); // 14:20 in Berlin
-        let range = |since: Option<&str>, until: Option<&str>| {
+        let range = |tier, since: Option<&str>, until: Option<&str>| {
             let question = Question {
                 since: since.map(at),
                 until: until.map(at),
                 path: None,
+                tier,
                 now: now.into(),
             };
             let range = range(&question, now.as_millisecond(), &berlin());
@@ -370,36 +427,33 @@ mod tests {
                 timestamp(range.end).to_string(),
             )
         };
+        let console = |since, until| range(Tier::Console, since, until);
+        let published = |since, until| range(Tier::Published, since, until);
         let is = |from: &str, to: &str| (from.to_string(), to.to_string());
-        let now = "2026-11-21T13:20:30Z";
+        let (now, today) = ("2026-11-21T13:20:30Z", "2026-11-20T23:00:00Z");
         assert_eq!(
-            range(None, None),
+            console(None, None),
             is("2026-11-14T23:00:00Z", now),
             "seven days, from midnight in Berlin"
         );
+        assert_eq!(published(None, None), is("2026-11-14T23:00:00Z", today));
+        assert_eq!(console(Some("2026-11-21T10:59:00Z"), None), is(today, now));
         assert_eq!(
-            range(Some("2026-11-21T10:59:00Z"), None),
-            is("2026-11-21T10:00:00Z", now)
+            published(Some("2026-11-21T10:59:00Z"), None),
+            is(today, today),
+            "what is not over is not published"
         );
         assert_eq!(
-            range(Some("2026-11-20T10:01:00Z"), Some("2026-11-20T10:02:00Z")),
-            is("2026-11-20T10:00:00Z", "2026-11-20T11:00:00Z")
+            console(Some("2026-11-18T10:00:00Z"), Some("2026-11-18T11:00:00Z")),
+            is("2026-11-17T23:00:00Z", "2026-11-18T23:00:00Z")
         );
         assert_eq!(
-            range(Some("2026-11-18T10:00:00Z"), Some("2026-11-18T11:00:00Z")),
-            is("2026-11-17T23:00:00Z", "2026-11-18T23:00:00Z"),
-            "before yesterday only days are known"
-        );
-        assert_eq!(
-            range(Some("2026-11-17T23:00:00Z"), Some("2026-11-18T23:00:00Z")),
+            console(Some("2026-11-17T23:00:00Z"), Some("2026-11-18T23:00:00Z")),
             is("2026-11-17T23:00:00Z", "2026-11-18T23:00:00Z"),
             "whole days stay what they are"
         );
-        assert_eq!(
-            range(Some("2030-01-01T00:00:00Z"), None),
-            is("2026-11-21T13:00:00Z", now)
-        );
-        let (from, to) = range(Some("2026-11-21T10:00:00Z"), Some("2026-11-20T10:00:00Z"));
+        assert_eq!(console(Some("2030-01-01T00:00:00Z"), None), is(today, now));
+        let (from, to) = console(Some("2026-11-21T10:00:00Z"), Some("2026-11-19T10:00:00Z"));
         assert_eq!(from, to, "a range that ends before it begins is empty");
     }
 }

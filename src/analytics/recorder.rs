@@ -9,6 +9,7 @@ use std::sync::MutexGuard;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use std::time::Instant;
 use std::time::UNIX_EPOCH;
 
@@ -18,6 +19,11 @@ use tokio::sync::oneshot;
 use crate::analytics::Protocol;
 use crate::analytics::Store;
 use crate::analytics::Transport;
+use crate::analytics::tallies::JUMPS;
+use crate::analytics::tallies::Kind;
+use crate::analytics::tallies::LOSS_PER_MILLION;
+use crate::analytics::tallies::STARTUP_MS;
+use crate::analytics::tallies::Tallies;
 use crate::analytics::writer;
 use crate::base::clock::SharedClock;
 use crate::base::tasks::Tasks;
@@ -26,8 +32,9 @@ use crate::privacy::Viewer;
 use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
 
-/// Sessions that may wait for the writer. One more is not recorded, and counted as such.
-pub(super) const QUEUE: usize = 4096;
+/// Sessions that may wait for the writer: a burst of a hundred thousand fits. One more is not recorded, and counted
+/// as such.
+pub(super) const QUEUE: usize = if cfg!(test) { 8_192 } else { 131_072 };
 
 /// Times that a session may be paused and resumed. What it plays after that is not counted.
 const MOST_SPANS: usize = 1000;
@@ -44,6 +51,7 @@ struct Desk {
     events: mpsc::Sender<Event>,
     timeline: Arc<Timeline>,
     missed: Arc<AtomicBool>,
+    tallies: Arc<Tallies>,
     metrics: Arc<Metrics>,
 }
 
@@ -53,6 +61,16 @@ pub(super) enum Event {
     Session(Arc<Session>),
     /// Answer when everything before is stored.
     Flush(oneshot::Sender<()>),
+    /// Delete a row, and answer whether there was one.
+    Erase([u8; 16], oneshot::Sender<bool>),
+}
+
+/// What the writer reads, beside the queue.
+pub(super) struct Sources {
+    pub(super) timeline: Arc<Timeline>,
+    /// A change found the queue full: look at all sessions.
+    pub(super) missed: Arc<AtomicBool>,
+    pub(super) tallies: Arc<Tallies>,
 }
 
 impl Recorder {
@@ -63,14 +81,21 @@ impl Recorder {
         let (events, queue) = mpsc::channel(QUEUE);
         let timeline = Arc::new(Timeline::new(clock));
         let missed = Arc::new(AtomicBool::new(false));
+        let tallies = Arc::new(Tallies::default());
         let desk = Desk {
             events,
             timeline: timeline.clone(),
             missed: missed.clone(),
+            tallies: tallies.clone(),
             metrics: metrics.clone(),
         };
+        let sources = Sources {
+            timeline,
+            missed,
+            tallies,
+        };
         tasks.spawn("session store", |stop| {
-            writer::run(store, queue, timeline, missed, metrics, stop)
+            writer::run(store, queue, sources, metrics, stop)
         });
         Self(Arc::new(desk))
     }
@@ -97,6 +122,7 @@ impl Recorder {
             transport,
             started_ms: now,
             queued: AtomicBool::new(true),
+            done: AtomicBool::new(false),
             course: Mutex::new(Course::playing(now)),
         });
         match self.0.events.try_send(Event::Session(session.clone())) {
@@ -110,11 +136,79 @@ impl Recorder {
         }
     }
 
+    /// Somebody was allowed to watch, and asked at `asked`. It becomes a session with [`Attempt::begin`]; if it goes
+    /// before, it is counted as an attempt.
+    pub fn attempt(
+        &self,
+        viewer: Option<Viewer>,
+        path: Box<str>,
+        protocol: Protocol,
+        transport: Transport,
+        asked: Instant,
+    ) -> Attempt {
+        Attempt {
+            recorder: self.clone(),
+            viewer,
+            path,
+            protocol,
+            transport,
+            asked,
+            begun: false,
+        }
+    }
+
+    /// Counts something that is no session: see [`Kind`].
+    pub fn tally(&self, path: &str, kind: Kind, n: u64) {
+        self.0.tallies.add(path, kind, 0, n);
+    }
+
+    /// Deletes the row of one session, for whoever can name it. What was added up stays as it is: it is of no one,
+    /// and a difference between before and after would be of this one. False when there is no such row.
+    pub async fn erase(&self, session: [u8; 16]) -> bool {
+        let (done, erased) = oneshot::channel();
+        let event = Event::Erase(session, done);
+        self.0.events.send(event).await.is_ok() && erased.await.unwrap_or(false)
+    }
+
     /// Waits until everything recorded so far is in the store, or the writer has ended.
     pub async fn flushed(&self) {
         let (done, flushed) = oneshot::channel();
         if self.0.events.send(Event::Flush(done)).await.is_ok() {
             flushed.await.ok();
+        }
+    }
+}
+
+/// Somebody who may watch and got nothing yet.
+#[must_use = "an attempt that goes is counted"]
+pub struct Attempt {
+    recorder: Recorder,
+    viewer: Option<Viewer>,
+    path: Box<str>,
+    protocol: Protocol,
+    transport: Transport,
+    asked: Instant,
+    begun: bool,
+}
+
+impl Attempt {
+    /// The first access unit was sent.
+    pub fn begin(mut self) -> SessionHandle {
+        self.begun = true;
+        let session = self
+            .recorder
+            .begin(self.viewer.take(), &self.path, self.protocol, self.transport);
+        let now = self.recorder.0.timeline.clock.now();
+        session.started_after(now.saturating_duration_since(self.asked));
+        session
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        // Of who opted out, not even this.
+        if !self.begun && self.viewer.is_some() {
+            self.recorder.tally(&self.path, Kind::Attempts, 1);
         }
     }
 }
@@ -136,11 +230,41 @@ impl SessionHandle {
     pub fn resume(&self) {
         self.change(|course, now| course.resume(now));
     }
+    /// The number under which its row can be deleted ([`Recorder::erase`]); `None` when nothing is recorded.
+    pub fn id(&self) -> Option<[u8; 16]> {
+        self.0.as_ref().map(|(session, _)| session.id)
+    }
+    /// How long the viewer waited, from the first request to the first keyframe.
+    pub fn started_after(&self, waited: Duration) {
+        let ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+        self.tally(Kind::Startup, STARTUP_MS.partition_point(|limit| *limit <= ms));
+    }
+    /// How well it arrived: packets lost per million as its reports say, if there are any, and how often it was moved
+    /// forward because it was behind.
+    pub fn arrived(&self, lost_per_million: Option<u64>, jumps: u64) {
+        if let Some(lost) = lost_per_million {
+            self.tally(
+                Kind::Loss,
+                LOSS_PER_MILLION.partition_point(|limit| *limit <= lost),
+            );
+        }
+        self.tally(Kind::Jumps, JUMPS.partition_point(|limit| *limit <= jumps));
+    }
+    /// Ends the session because its stream ended: nobody knows how long they would have watched.
+    pub fn stream_ended(self) {
+        self.change(|course, now| course.end(now, true));
+    }
     /// Ends the session at the last moment that its viewer was known to be there, for transports that
     /// notice only by a time-out that somebody left.
     pub fn end_at(self, last_seen: Instant) {
         if let Some((session, desk)) = &self.0 {
-            session.course().end(desk.timeline.at_ms(last_seen));
+            session.course().end(desk.timeline.at_ms(last_seen), false);
+        }
+    }
+
+    fn tally(&self, kind: Kind, bucket: usize) {
+        if let Some((session, desk)) = &self.0 {
+            desk.tallies.add(&session.path, kind, bucket, 1);
         }
     }
 
@@ -158,7 +282,7 @@ impl SessionHandle {
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
-        self.change(Course::end);
+        self.change(|course, now| course.end(now, false));
     }
 }
 
@@ -173,6 +297,8 @@ pub(super) struct Session {
     pub(super) started_ms: i64,
     /// Whether the writer has still to look at it.
     queued: AtomicBool,
+    /// Whether all of it is stored: what still lies in the queue tells nothing new.
+    done: AtomicBool,
     course: Mutex<Course>,
 }
 
@@ -181,6 +307,13 @@ impl Session {
         self.course
             .lock()
             .expect("no panic happens while the lock is held")
+    }
+    /// All of it is stored, its end too.
+    pub(super) fn set_done(&self) {
+        self.done.store(true, Ordering::Release);
+    }
+    pub(super) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
     }
     /// Changes after this are told to the writer again.
     pub(super) fn taken(&self) {
@@ -192,7 +325,15 @@ impl Session {
 pub(super) struct Course {
     /// In the order of time; only the last one can be open.
     pub(super) spans: Vec<Span>,
-    pub(super) ended: bool,
+    pub(super) ended: Option<End>,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) at_ms: i64,
+    /// By the stream or the relay, not by its viewer.
+    pub(super) cut: bool,
 }
 
 /// A time without pause. Open while it has no end.
@@ -209,8 +350,16 @@ impl Course {
                 from_ms: now,
                 to_ms: None,
             }],
-            ended: false,
+            ended: None,
         }
+    }
+    /// How long it played, without what still plays.
+    pub(super) fn watched_ms(&self) -> i64 {
+        let ended = self
+            .spans
+            .iter()
+            .filter_map(|span| Some(span.to_ms? - span.from_ms));
+        ended.sum()
     }
     pub(super) fn is_playing(&self) -> bool {
         self.spans.last().is_some_and(|span| span.to_ms.is_none())
@@ -221,17 +370,18 @@ impl Course {
         }
     }
     fn resume(&mut self, now: i64) {
-        if !self.ended && !self.is_playing() && self.spans.len() < MOST_SPANS {
+        if self.ended.is_none() && !self.is_playing() && self.spans.len() < MOST_SPANS {
             self.spans.push(Span {
                 from_ms: now,
                 to_ms: None,
             });
         }
     }
-    pub(super) fn end(&mut self, now: i64) {
-        if !self.ended {
+    pub(super) fn end(&mut self, now: i64, cut: bool) {
+        if self.ended.is_none() {
             self.pause(now);
-            self.ended = true;
+            let at_ms = self.spans.last().and_then(|span| span.to_ms).unwrap_or(now);
+            self.ended = Some(End { at_ms, cut });
         }
     }
     /// The wall clock stepped: what plays goes on in a span on the new time line.
@@ -298,7 +448,7 @@ fn wall_ms(clock: &SharedClock) -> i64 {
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn random_id() -> [u8; 16] {
+pub(super) fn random_id() -> [u8; 16] {
     let mut id = [0; 16];
     getrandom::fill(&mut id).expect("the operating system has random numbers");
     id

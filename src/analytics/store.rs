@@ -1,9 +1,10 @@
-//! The file: `louver.db` in the data directory, an SQLite database in WAL mode.
+//! Where the database is: `louver.db` in the data directory (SQLite in WAL mode), or a PostgreSQL server.
 //!
-//! One process writes it (a lock file says so), any number read it. Every connection has `secure_delete` on
-//! and keeps temporary tables in memory, so that what is deleted is gone and nothing lands in a temporary
-//! file. Statements are constants, never logged. Not here: what is written when (`writer`), what is asked
-//! (`query`).
+//! One process writes (a lock file or an advisory lock says so), any number read. Every connection to SQLite has
+//! `secure_delete` on and keeps temporary tables in memory, so that what is deleted is gone and nothing lands in a
+//! temporary file. In PostgreSQL the tables are in a schema of their own, `louver`. Statements are constants, never
+//! logged; the password of the server is in no log and no error. Not here: what is written when (`writer`), what is
+//! asked (`query`).
 
 use std::fs;
 use std::fs::File;
@@ -13,19 +14,25 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::sqlite::SqliteConnection;
 use sqlx::sqlite::SqliteJournalMode;
 use sqlx::sqlite::SqliteSynchronous;
 
 use crate::analytics::Options;
+use crate::analytics::db::Db;
+use crate::analytics::db::Value;
 
 /// The tables, in the order in which they came to be.
-static MIGRATIONS: Migrator = sqlx::migrate!("src/analytics/migrations");
+static SQLITE: Migrator = sqlx::migrate!("src/analytics/migrations/sqlite");
+/// The same for PostgreSQL.
+static POSTGRES: Migrator = sqlx::migrate!("src/analytics/migrations/postgres");
 
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
@@ -34,6 +41,21 @@ const CACHE: &str = "-512";
 
 /// Locked by the relay that writes.
 const LOCK: &str = "louver.lock";
+
+/// The same in PostgreSQL: the number of the advisory lock, which is known to nobody else ("louver").
+const LOCK_NUMBER: i64 = 0x6c6f_7576_6572;
+
+/// How long a server may take to be there.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// What every connection to PostgreSQL is told: where the tables are, and that neither a lock nor a statement may
+/// hold us up for ever.
+const SERVER_OPTIONS: [(&str, &str); 4] = [
+    ("search_path", "louver"),
+    ("lock_timeout", "2s"),
+    ("statement_timeout", "60s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+];
 
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -67,57 +89,140 @@ pub enum StoreError {
         file: PathBuf,
         source: sqlx::migrate::MigrateError,
     },
-    /// SQLite could not do what it was asked.
+    /// Another relay writes to that server's database.
+    #[error("the statistics' database is in use by another louver; stop it or give each its own database")]
+    InUseThere,
+    /// The tables on the server are of another version, or may not be made.
+    #[error(
+        "the tables in PostgreSQL cannot be brought up to date: {0}; look at the schema louver and its rights"
+    )]
+    TablesThere(sqlx::migrate::MigrateError),
+    /// What was written is no longer there.
+    #[error("the tables of the session store were emptied or replaced; they are filled anew")]
+    Replaced,
+    /// No answer at all.
+    #[error("the session store does not answer; look at its disk, or at the server")]
+    Stuck,
+    /// The database could not do what it was asked.
     #[error("the session store failed: {0}")]
     Database(#[from] sqlx::Error),
 }
 
-/// The statistics of one data directory. Cheap to clone.
+impl StoreError {
+    /// Whether the same may work a moment later: the server is not there, or starts, or has no room.
+    fn is_of_the_moment(&self) -> bool {
+        match self {
+            Self::Stuck | Self::InUseThere | Self::Database(sqlx::Error::Io(_)) => true,
+            // Classes of SQLSTATE: connections, resources, operators' intervention.
+            Self::Database(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))),
+            _ => false,
+        }
+    }
+}
+
+/// A PostgreSQL server and a database on it. Cheap to clone; its text and its password are shown nowhere.
+#[derive(Clone)]
+pub struct Server(Arc<PgConnectOptions>);
+
+impl Server {
+    /// Reads `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with what libpq understands behind a `?`. What is missing
+    /// comes from the environment, as for every program of PostgreSQL: `PGHOST`, `PGPASSWORD`, `PGPASSFILE` and so on.
+    /// `None` when it is something else.
+    pub fn parse(url: &str) -> Option<Self> {
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
+            return None;
+        }
+        Some(Self(Arc::new(url.parse().ok()?)))
+    }
+
+    fn connect_options(&self) -> PgConnectOptions {
+        let options = PgConnectOptions::clone(&self.0).application_name("louver");
+        options.options(SERVER_OPTIONS).disable_statement_logging()
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Server(..)")
+    }
+}
+
+/// The statistics of one data directory, or of one server. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    dir: PathBuf,
-    file: PathBuf,
+    place: Place,
     options: Options,
     /// The connection that `open` made, until the writer takes it.
-    first: Mutex<Option<SqliteConnection>>,
-    /// Held for as long as the store, by the one who writes.
-    lock: Option<File>,
+    first: Mutex<Option<Db>>,
+    /// Held for as long as the store, by the one who writes to SQLite.
+    _lock: Option<File>,
+    mode: Mode,
+    /// Whether what was written last could not be stored.
+    failing: AtomicBool,
+}
+
+/// Where it is.
+enum Place {
+    File { dir: PathBuf, file: PathBuf },
+    Server(Box<PgConnectOptions>),
 }
 
 impl Store {
-    /// Opens the store in `data_dir`. To write, the directory and the file are made (for the owner alone)
-    /// and the tables brought up to date.
+    /// Opens the store in `data_dir`, or on the server that the options name. To write, the directory and the file
+    /// are made (for the owner alone) and the tables brought up to date. A server that cannot be reached now is tried
+    /// again later.
     ///
     /// # Errors
-    /// When the directory cannot be used, another relay uses it, there is nothing to read yet, or the file is
-    /// none of ours.
+    /// When the directory cannot be used, another relay uses it, there is nothing to read yet, or the tables are none
+    /// of ours.
     pub async fn open(data_dir: &Path, mode: Mode, options: Options) -> Result<Self, StoreError> {
+        let (place, lock) = match &options.database {
+            Some(server) => (Place::Server(Box::new(server.connect_options())), None),
+            None => Self::open_dir(data_dir, mode).await?,
+        };
+        let store = Self(Arc::new(Inner {
+            place,
+            options,
+            first: Mutex::new(None),
+            _lock: lock,
+            mode,
+            failing: AtomicBool::new(false),
+        }));
+        if mode == Mode::ReadWrite {
+            match store.writer().await {
+                Ok(first) => *store.first() = Some(first),
+                Err(error) if store.file().is_none() && error.is_of_the_moment() => {
+                    tracing::warn!(%error, "The statistics' database cannot be reached. It is tried again.");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(store)
+    }
+
+    async fn open_dir(data_dir: &Path, mode: Mode) -> Result<(Place, Option<File>), StoreError> {
         let dir = data_dir.to_path_buf();
         let file = dir.join("louver.db");
-        let mut lock = None;
-        let mut first = None;
-        match mode {
+        let lock = match mode {
             Mode::ReadWrite => {
                 let in_dir = |source| StoreError::Directory {
                     dir: dir.clone(),
                     source,
                 };
                 make_dir(&dir).map_err(in_dir)?;
-                lock = Some(lock_dir(&dir).await?);
-                first = Some(open_to_write(&file).await?);
+                Some(lock_dir(&dir).await?)
             }
             Mode::ReadOnly if !file.exists() => return Err(StoreError::Missing { dir }),
-            Mode::ReadOnly => {}
-        }
-        Ok(Self(Arc::new(Inner {
-            dir,
-            file,
-            options,
-            first: Mutex::new(first),
-            lock,
-        })))
+            Mode::ReadOnly => None,
+        };
+        Ok((Place::File { dir, file }, lock))
     }
 
     /// The settings it was opened with.
@@ -125,44 +230,77 @@ impl Store {
         &self.0.options
     }
 
-    /// A connection that cannot write. Short-lived: an open read keeps the WAL from being emptied.
-    pub(super) async fn reader(&self) -> Result<SqliteConnection, StoreError> {
-        if !self.0.file.exists() {
-            let dir = self.0.dir.clone();
-            return Err(StoreError::Missing { dir });
+    /// Whether sessions cannot be stored now. They are kept in memory and tried again.
+    pub fn is_failing(&self) -> bool {
+        self.0.failing.load(Ordering::Acquire)
+    }
+
+    pub(super) fn fails(&self, failing: bool) {
+        self.0.failing.store(failing, Ordering::Release);
+    }
+
+    /// The file, where it is one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        match &self.0.place {
+            Place::File { file, .. } => Some(file.clone()),
+            Place::Server(_) => None,
         }
-        Ok(connect_options(&self.0.file).read_only(true).connect().await?)
+    }
+
+    fn first(&self) -> std::sync::MutexGuard<'_, Option<Db>> {
+        self.0
+            .first
+            .lock()
+            .expect("no panic happens while the lock is held")
+    }
+
+    /// A connection that cannot write. Short-lived: an open read keeps the WAL from being emptied.
+    pub(super) async fn reader(&self) -> Result<Db, StoreError> {
+        match &self.0.place {
+            Place::File { dir, file } => {
+                if !file.exists() {
+                    return Err(StoreError::Missing { dir: dir.clone() });
+                }
+                let connection = connect_options(file).read_only(true).connect().await?;
+                Ok(Db::Sqlite(Box::new(connection)))
+            }
+            Place::Server(options) => {
+                let options = options.as_ref().clone();
+                let options = options.options([("default_transaction_read_only", "on")]);
+                connect_to(&options).await
+            }
+        }
     }
 
     /// The connection to write with: the first one, or a new one after a failure. Makes the file again when
     /// it vanished.
-    pub(super) async fn writer(&self) -> Result<SqliteConnection, StoreError> {
-        let first = self
-            .0
-            .first
-            .lock()
-            .expect("no panic happens while the lock is held")
-            .take();
-        match first {
-            Some(connection) => Ok(connection),
-            None => open_to_write(&self.0.file).await,
+    pub(super) async fn writer(&self) -> Result<Db, StoreError> {
+        let first = self.first().take();
+        match (first, &self.0.place) {
+            (Some(connection), _) => Ok(connection),
+            (None, Place::File { file, .. }) => open_to_write(file).await,
+            (None, Place::Server(options)) => open_server_to_write(options).await,
         }
     }
 
     /// Whether a relay writes the store now, this process or another.
-    pub(super) fn relay_runs(&self) -> bool {
-        if self.0.lock.is_some() {
-            return true;
+    pub(super) async fn relay_runs(&self, db: &mut Db) -> Result<bool, sqlx::Error> {
+        if self.0.mode == Mode::ReadWrite {
+            return Ok(true);
         }
-        match File::open(self.0.dir.join(LOCK)) {
+        let Place::File { dir, .. } = &self.0.place else {
+            let held = db.number(LOCK_IS_HELD, &[Value::Int(LOCK_NUMBER)]).await?;
+            return Ok(held > 0);
+        };
+        Ok(match File::open(dir.join(LOCK)) {
             Ok(lock) => lock.try_lock_shared().is_err(), // let go at once
             Err(error) => error.kind() != io::ErrorKind::NotFound,
-        }
+        })
     }
 
     /// Which file lies at the store's path now; changes when it was moved away or replaced.
     pub(super) fn file_id(&self) -> Option<u64> {
-        let data = fs::metadata(&self.0.file).ok()?;
+        let data = fs::metadata(self.file()?).ok()?;
         #[cfg(unix)]
         return Some(std::os::unix::fs::MetadataExt::ino(&data));
         #[cfg(not(unix))]
@@ -170,7 +308,45 @@ impl Store {
     }
 }
 
-async fn open_to_write(file: &Path) -> Result<SqliteConnection, StoreError> {
+/// Who holds the advisory lock of this database: its number is split in two there.
+const LOCK_IS_HELD: &str = "
+    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND CAST(classid AS BIGINT) * 4294967296 + CAST(objid AS BIGINT) = $1";
+
+async fn connect_to(options: &PgConnectOptions) -> Result<Db, StoreError> {
+    let connection = tokio::time::timeout(CONNECT, options.connect()).await;
+    Ok(Db::Postgres(Box::new(
+        connection.map_err(|_| StoreError::Stuck)??,
+    )))
+}
+
+/// Connects, takes the lock and brings the tables up to date. The lock goes with the connection; after a broken one,
+/// the server may need a moment to notice.
+async fn open_server_to_write(options: &PgConnectOptions) -> Result<Db, StoreError> {
+    let mut db = connect_to(options).await?;
+    let take = "SELECT CASE WHEN pg_try_advisory_lock($1) THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END";
+    let mut tries = 0;
+    while db.number(take, &[Value::Int(LOCK_NUMBER)]).await? == 0 {
+        tries += 1;
+        if tries == LOCK_TRIES {
+            return Err(StoreError::InUseThere);
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    let schema = "SELECT count(*) FROM pg_namespace WHERE nspname = 'louver'";
+    if db.number(schema, &[]).await? == 0 {
+        db.execute("CREATE SCHEMA louver", &[]).await?;
+    }
+    if let Db::Postgres(connection) = &mut db
+        && let Err(source) = POSTGRES.run_direct(None, &mut **connection, false).await
+    {
+        return Err(StoreError::TablesThere(source));
+    }
+    Ok(db)
+}
+
+async fn open_to_write(file: &Path) -> Result<Db, StoreError> {
     let dir = file.parent().unwrap_or(file);
     make_dir(dir)
         .and_then(|()| make_file(file))
@@ -183,11 +359,11 @@ async fn open_to_write(file: &Path) -> Result<SqliteConnection, StoreError> {
         .synchronous(SqliteSynchronous::Normal)
         .connect()
         .await?;
-    if let Err(source) = MIGRATIONS.run_direct(None, &mut connection, false).await {
+    if let Err(source) = SQLITE.run_direct(None, &mut connection, false).await {
         let file = file.to_path_buf();
         return Err(StoreError::Tables { file, source });
     }
-    Ok(connection)
+    Ok(Db::Sqlite(Box::new(connection)))
 }
 
 /// What every connection has, whoever makes it.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
+use crate::analytics::query;
 use crate::analytics::query::Cell;
 use crate::analytics::query::Counts;
 use crate::analytics::query::Live;
@@ -27,6 +28,8 @@ pub fn render(stats: &Stats) -> String {
     breakdown(&mut text, "By protocol", &stats.by_protocol, stats.k);
     breakdown(&mut text, "By transport", &stats.by_transport, stats.k);
     breakdown(&mut text, "By player", &stats.by_client, stats.k);
+    breakdown(&mut text, "By country", &stats.by_country, stats.k);
+    by_length(&mut text, stats);
     by_hour(&mut text, stats);
     notes(&mut text, stats);
     text
@@ -48,6 +51,7 @@ fn totals(text: &mut String, stats: &Stats) {
         viewer_days,
         watch_seconds,
         peak_concurrent,
+        views,
     } = stats.total;
     line(
         text,
@@ -58,6 +62,7 @@ fn totals(text: &mut String, stats: &Stats) {
         ),
     );
     line(text, format_args!("Sessions      {sessions:>9}"));
+    line(text, format_args!("Views         {views:>9}"));
     line(text, format_args!("Viewer-days   {viewer_days:>9}"));
     line(text, format_args!("Watch time    {:>9}", duration(watch_seconds)));
     line(text, format_args!("Peak          {peak_concurrent:>9}"));
@@ -139,6 +144,53 @@ fn bar(value: u64, most: u64) -> String {
     "█".repeat(usize::try_from(length).unwrap_or(0))
 }
 
+/// A row per class of length, the shortest first, and how many stayed that long.
+fn by_length(text: &mut String, stats: &Stats) {
+    let most = stats
+        .by_length
+        .iter()
+        .filter_map(|c| c.counts)
+        .map(|c| c.sessions)
+        .max();
+    let Some(most) = most else { return };
+    line(
+        text,
+        format_args!("\nBy length {:<w$}  sessions", "", w = BAR as usize + 4),
+    );
+    let limits = query::length_limits();
+    for cell in &stats.by_length {
+        let to = limits.get(cell.key).map(|s| u64::try_from(*s).unwrap_or(0));
+        let name = match (to, limits.last()) {
+            (Some(to), _) => format!("to {}", duration(to)),
+            (None, last) => format!("over {}", duration(last.map_or(0, |s| s.unsigned_abs()))),
+        };
+        match cell.counts {
+            Some(counts) => {
+                let (bar, sessions) = (bar(counts.sessions, most), counts.sessions);
+                line(
+                    text,
+                    format_args!("{name:<12}  {bar:<w$}  {sessions:>8}", w = BAR as usize),
+                );
+            }
+            None => line(text, format_args!("{name:<12}  hidden")),
+        }
+    }
+    let stayed = stats.staying.iter().map(|point| {
+        let (share, after) = (
+            point.per_thousand as f64 / 10.0,
+            duration(point.seconds.unsigned_abs()),
+        );
+        format!("{share:.0} % after {after}")
+    });
+    let stayed: Vec<String> = stayed.collect();
+    if !stayed.is_empty() {
+        line(
+            text,
+            format_args!("Still watching (estimated): {}", stayed.join(", ")),
+        );
+    }
+}
+
 /// One line per day, one character per hour.
 fn by_hour(text: &mut String, stats: &Stats) {
     let watched = |cell: &Cell<Timestamp>| cell.counts.map(|counts| counts.watch_seconds);
@@ -180,6 +232,12 @@ fn by_hour(text: &mut String, stats: &Stats) {
 
 fn notes(text: &mut String, stats: &Stats) {
     text.push('\n');
+    if stats.store_is_failing {
+        line(
+            text,
+            format_args!("Sessions cannot be stored now: the newest are missing here until they can."),
+        );
+    }
     let machines = stats.machines;
     if machines != Counts::default() {
         let watch = duration(machines.watch_seconds);
@@ -217,6 +275,9 @@ fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::analytics::query::Health;
+    use crate::analytics::query::Staying;
+
     use jiff::tz::TimeZone;
 
     use super::*;
@@ -227,6 +288,7 @@ mod tests {
             viewer_days: sessions,
             watch_seconds: sessions * 100,
             peak_concurrent: 3,
+            views: 2,
         })
     }
 
@@ -252,6 +314,23 @@ mod tests {
             by_transport: Vec::new(),
             by_client: Vec::new(),
             by_country: Vec::new(),
+            by_length: vec![
+                Cell {
+                    key: 0,
+                    counts: counts(6),
+                },
+                Cell {
+                    key: 4,
+                    counts: counts(10),
+                },
+            ],
+            staying: vec![Staying {
+                seconds: 300,
+                per_thousand: 625,
+            }],
+            by_weekday_hour: Vec::new(),
+            health: Health::default(),
+            store_is_failing: false,
             by_hour: vec![
                 Cell {
                     key: at("2026-11-20T23:00:00Z"),
@@ -279,6 +358,7 @@ mod tests {
 
 Watching now          3   (door 1, webcam 2, machines 1)
 Sessions             16
+Views                 2
 Viewer-days          16
 Watch time    26 m 40 s
 Peak                  3
@@ -290,6 +370,11 @@ door     ███████████████                  6       
 By protocol                            sessions  viewer-days  watch time  peak
 rtsp         ████████████████████████        14           14   23 m 20 s     3
 mjpeg        hidden: fewer than 5 viewers, or next to such a row
+
+By length                               sessions
+to 10 s       ███████████████                  6
+to 15 m 00 s  ████████████████████████        10
+Still watching (estimated): 62 % after 5 m 00 s
 
 Watch time by hour (· hidden: fewer than 5 viewers)
 Sat 2026-11-21  ·▁█

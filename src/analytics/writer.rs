@@ -1,20 +1,17 @@
 //! The one task that writes.
 //!
 //! It takes what the recorder queued, as much as there is, and stores it in one transaction. Every two
-//! seconds while anybody watches it notes that it is alive, looks whether the wall clock stepped, and
-//! whether a day is to be added up. When the store fails (a full disk, a lock, a file that vanished), what
-//! is not stored stays in memory and is tried again; beyond a bound the queue is left to fill, and the
-//! recorder counts what does not fit. Video never waits for any of it.
+//! seconds while anybody watches it notes that it is alive, looks whether the wall clock stepped, whether a view
+//! reached ten seconds, and whether an hour is to be added up. When the store fails (a full disk, a lock, a file or a
+//! server that vanished), what is not stored stays in memory and is tried again; beyond a bound the queue is left to
+//! fill, and the recorder counts what does not fit. Video never waits for any of it.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -24,33 +21,51 @@ use crate::analytics::StoreError;
 use crate::analytics::batch::Batch;
 use crate::analytics::batch::Known;
 use crate::analytics::batch::Stored;
+use crate::analytics::closed;
 use crate::analytics::days;
+use crate::analytics::db::Db;
+use crate::analytics::db::Value;
+use crate::analytics::firsts::Firsts;
+use crate::analytics::firsts::Views;
 use crate::analytics::leaves;
+use crate::analytics::leaves::Day;
+use crate::analytics::purge;
+use crate::analytics::purge::Gone;
 use crate::analytics::recorder::Event;
 use crate::analytics::recorder::QUEUE;
-use crate::analytics::recorder::Timeline;
+use crate::analytics::recorder::Sources;
+use crate::analytics::tallies::Kind;
+use crate::analytics::tallies::Tally;
+use crate::analytics::visits;
+use crate::analytics::visits::Pool;
+use crate::analytics::visits::Visit;
 use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
 
 /// How often the run says that it is alive: what a `kill -9` can lose of the watch time of a session.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// Sessions that are kept in memory while the store fails.
-const MOST_UNSTORED: usize = 16_384;
+/// Sessions that are kept in memory while the store fails, some 400 bytes each. As many again fit the queue.
+const MOST_UNSTORED: usize = 131_072;
+
+/// Sessions per transaction.
+const MOST_AT_ONCE: usize = 8_192;
 
 /// How long the end of the program waits for the last transaction.
 const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// A database that says nothing for so long is left.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// Runs until `stop`, then stores everything and closes the store.
 pub(super) async fn run(
     store: Store,
     mut queue: mpsc::Receiver<Event>,
-    timeline: Arc<Timeline>,
-    missed: Arc<AtomicBool>,
+    sources: Sources,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
-    let mut writer = Writer::new(store, timeline, missed, metrics);
+    let mut writer = Writer::new(store, sources, metrics);
     let mut tick = tokio::time::interval(HEARTBEAT);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut batch = Vec::new();
@@ -75,38 +90,56 @@ pub(super) async fn run(
 
 struct Writer {
     store: Store,
-    timeline: Arc<Timeline>,
-    missed: Arc<AtomicBool>,
+    sources: Sources,
     metrics: Arc<Metrics>,
-    connection: Option<SqliteConnection>,
-    /// This run's row in the file of that identity.
-    run: Option<(i64, Option<u64>)>,
+    db: Option<Db>,
+    run: Option<Run>,
     /// Sessions that are open, or whose end is not stored.
     known: HashMap<[u8; 16], Known>,
     /// Those of them that changed.
     changed: HashSet<[u8; 16]>,
+    firsts: Firsts,
+    views: Views,
+    /// What was counted and is not stored, by the hour's first second.
+    tallies: HashMap<(i64, Tally), u64>,
+    /// Sessions that are over, stored and added up, and wait for others like them.
+    pool: Pool,
     flushes: Vec<oneshot::Sender<()>>,
+    erasures: Vec<([u8; 16], oneshot::Sender<bool>)>,
     failing: bool,
-    /// The first moment of the days that were kept when days were last added up.
+    /// The first moment of the hours that were kept when hours were last added up.
     kept_from: Option<i64>,
-    wal_is_due: bool,
+    /// What was deleted and may still lie in a file.
+    gone: Option<Gone>,
+}
+
+/// This run's row, and the file that it is in.
+#[derive(Clone, Copy)]
+struct Run {
+    id: i64,
+    started_ms: i64,
+    file: Option<u64>,
 }
 
 impl Writer {
-    fn new(store: Store, timeline: Arc<Timeline>, missed: Arc<AtomicBool>, metrics: Arc<Metrics>) -> Self {
+    fn new(store: Store, sources: Sources, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
-            timeline,
-            missed,
+            sources,
             metrics,
-            connection: None,
+            db: None,
             run: None,
             known: HashMap::new(),
             changed: HashSet::new(),
+            firsts: Firsts::new(),
+            views: Views::default(),
+            tallies: HashMap::new(),
+            pool: Pool::default(),
             flushes: Vec::new(),
+            erasures: Vec::new(),
             failing: false,
             kept_from: None,
-            wal_is_due: false,
+            gone: None,
         }
     }
 
@@ -114,45 +147,80 @@ impl Writer {
         self.changed.len() < MOST_UNSTORED
     }
 
+    fn now_ms(&self) -> i64 {
+        self.sources.timeline.now_ms()
+    }
+
     /// Stores what came. While the store fails, the next beat tries.
     async fn take(&mut self, batch: &mut Vec<Event>) {
         self.note(batch);
-        if !self.failing || !self.flushes.is_empty() {
+        if !self.failing || !self.flushes.is_empty() || !self.erasures.is_empty() {
             self.store().await;
         }
+        self.erase().await;
     }
 
     fn note(&mut self, batch: &mut Vec<Event>) {
         for event in batch.drain(..) {
             match event {
+                Event::Session(session) if session.is_done() => {}
                 Event::Session(session) => {
                     session.taken();
                     let id = session.id;
-                    self.known.entry(id).or_insert(Known {
-                        session,
-                        stored: false,
-                        spans_done: 0,
-                    });
+                    if !self.known.contains_key(&id) {
+                        self.views.begin(&session);
+                        let known = Known {
+                            firsts: self.firsts.of_beginning(&session),
+                            session,
+                            spans_done: 0,
+                            viewed_ms: None,
+                            ended: false,
+                        };
+                        self.known.insert(id, known);
+                    }
+                    self.note_end(id);
                     self.changed.insert(id);
                 }
                 Event::Flush(done) => self.flushes.push(done),
+                Event::Erase(id, done) => self.erasures.push((id, done)),
             }
         }
-        if self.missed.swap(false, Ordering::AcqRel) {
+        if self.sources.missed.swap(false, Ordering::AcqRel) {
             self.all_changed();
         }
     }
 
-    fn all_changed(&mut self) {
-        for known in self.known.values() {
-            known.session.taken();
+    /// What the end of a session tells, once.
+    fn note_end(&mut self, id: [u8; 16]) {
+        let Some(known) = self.known.get_mut(&id) else {
+            return;
+        };
+        let session = Arc::clone(&known.session);
+        if known.ended || session.course().ended.is_none() {
+            return;
         }
-        self.changed.extend(self.known.keys());
+        known.ended = true;
+        let watched_ms = session.course().watched_ms();
+        known.firsts |= self.firsts.of_end(&session, leaves::length_class(watched_ms));
+        if let Some(at) = self.views.end(&session) {
+            known.viewed_ms = Some(at);
+        }
+    }
+
+    fn all_changed(&mut self) {
+        let ids: Vec<[u8; 16]> = self.known.keys().copied().collect();
+        for id in ids {
+            if let Some(known) = self.known.get(&id) {
+                known.session.taken();
+            }
+            self.note_end(id);
+            self.changed.insert(id);
+        }
     }
 
     /// What is due every [`HEARTBEAT`].
     async fn beat(&mut self) {
-        if let Some(step) = self.timeline.follow() {
+        if let Some(step) = self.sources.timeline.follow() {
             tracing::info!("The wall clock stepped. Sessions go on at the new time.");
             for known in self.known.values() {
                 known.session.course().step(step);
@@ -160,59 +228,168 @@ impl Writer {
             self.all_changed();
         }
         self.note(&mut Vec::new());
+        for (id, at) in self.views.look(self.now_ms()) {
+            if let Some(known) = self.known.get_mut(&id) {
+                known.viewed_ms = Some(at);
+                self.changed.insert(id);
+            }
+        }
+        self.take_tallies();
         self.leave_file_that_vanished().await;
-        if !self.known.is_empty() || self.connection.is_none() {
+        if !self.known.is_empty() || !self.tallies.is_empty() || self.db.is_none() {
             self.store().await;
         }
-        let kept_from = leaves::kept_from(self.timeline.now_ms(), &self.store.options().time_zone);
-        if self.connection.is_some() && (self.kept_from != Some(kept_from) || self.wal_is_due) {
+        let kept_from = leaves::kept_from(self.now_ms(), &self.store.options().time_zone);
+        if self.db.is_some() && (self.kept_from != Some(kept_from) || self.gone.is_some()) {
             let done = self.add_up(kept_from).await;
             self.report(done);
         }
     }
 
-    /// Days to leaves, and what was deleted out of the files.
+    fn take_tallies(&mut self) {
+        let (now, zone) = (self.now_ms(), &self.store.options().time_zone);
+        let hour = Day::of(now, zone).hour_of(now).start / 1000;
+        for (tally, n) in self.sources.tallies.take() {
+            *self.tallies.entry((hour, tally)).or_default() += n;
+        }
+    }
+
+    /// Hours to leaves, and what was deleted out of the files.
     async fn add_up(&mut self, kept_from: i64) -> Result<(), StoreError> {
-        let Some(connection) = &mut self.connection else {
+        let now_ms = self.now_ms();
+        let Some(db) = &mut self.db else {
             return Ok(());
         };
         if self.kept_from != Some(kept_from) {
-            let zone = &self.store.options().time_zone;
-            self.wal_is_due |= days::add_up(connection, zone, self.timeline.now_ms()).await?;
+            let options = self.store.options();
+            let zone = &options.time_zone;
+            let canary = purge::plant(db).await?;
+            db.begin_writing().await?;
+            let over = days::add_up(db, zone, now_ms).await?;
+            let mut pool = self.pool.clone();
+            let mut told = pool.add(over.iter().filter_map(|row| Visit::of(row, zone)));
+            let today = Day::of(now_ms, zone).number;
+            let k = usize::try_from(options.k).unwrap_or(usize::MAX);
+            let shared = pool.tell(k, today);
+            told.residual.extend(shared.residual);
+            if options.keep.sessions_days > 0 {
+                visits::store(db, &shared.rows).await?;
+            }
+            closed::close(db, Day::of(kept_from, zone).number, options.k).await?;
+            let gone = purge::expire(db, &options.keep, zone, now_ms, canary).await?;
+            db.commit().await?;
+            for path in told.residual {
+                self.sources.tallies.add(&path, Kind::Residual, 0, 1);
+            }
+            self.pool = pool;
+            self.gone = Some(gone);
             self.kept_from = Some(kept_from);
         }
-        if self.wal_is_due {
-            self.wal_is_due = !days::empty_wal(connection).await?;
+        let swept = self.gone.is_none() || purge::sweep(db).await?;
+        if let Some(gone) = self.gone.take_if(|_| swept) {
+            self.prove(gone).await;
         }
         Ok(())
     }
 
+    /// Looks whether what was deleted is gone.
+    async fn prove(&self, gone: Gone) {
+        let Some(file) = self.store.file() else {
+            return;
+        };
+        let searched = tokio::task::spawn_blocking(move || {
+            let wal = file.with_extension("db-wal");
+            purge::scan(&[&file, &wal], &gone)
+        });
+        match searched.await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(found)) => {
+                self.metrics.lose(Reason::NotGone, found as u64);
+                tracing::error!(found, "Rows that were deleted still lie in the session store.");
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "The session store could not be searched."),
+            Err(_) => {}
+        }
+    }
+
+    /// Deletes rows that somebody may have deleted.
+    async fn erase(&mut self) {
+        for (id, done) in std::mem::take(&mut self.erasures) {
+            let erased = match &mut self.db {
+                Some(db) => {
+                    db.execute("DELETE FROM visits WHERE id = $1", &[Value::Bytes(&id)])
+                        .await
+                }
+                None => Ok(0),
+            };
+            let erased = erased.unwrap_or_else(|error| {
+                self.report(Err(error.into()));
+                0
+            });
+            if erased > 0 {
+                self.gone = Some(self.gone.take().unwrap_or_default().and(id));
+            }
+            done.send(erased > 0 || self.pool.forget(id)).ok();
+        }
+    }
+
     /// Stores what changed, and answers who waits for that.
     async fn store(&mut self) {
-        let done = self.try_store().await;
-        self.report(done);
+        loop {
+            let done = tokio::time::timeout(STUCK, self.try_store()).await;
+            let done = done.unwrap_or(Err(StoreError::Stuck));
+            let failed = done.is_err();
+            self.report(done);
+            if failed || self.changed.is_empty() {
+                break;
+            }
+        }
+        let unstored = self.changed.len();
+        self.metrics
+            .sessions_unstored
+            .set(i64::try_from(unstored).unwrap_or(i64::MAX));
         for flush in self.flushes.drain(..) {
             flush.send(()).ok();
         }
     }
 
+    /// One transaction of it.
     async fn try_store(&mut self) -> Result<(), StoreError> {
         self.connect().await?;
-        let (Some(connection), Some((run, _))) = (&mut self.connection, self.run) else {
+        let now_ms = self.now_ms();
+        let (Some(db), Some(run)) = (&mut self.db, self.run) else {
             return Ok(());
         };
         let mut batch = Batch::default();
-        for known in self.changed.iter().filter_map(|id| self.known.get(id)) {
+        let ids: Vec<[u8; 16]> = self.changed.iter().copied().take(MOST_AT_ONCE).collect();
+        for known in ids.iter().filter_map(|id| self.known.get(id)) {
             batch.add(known);
         }
-        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-        batch.store(&mut tx).await?;
-        sqlx::query("UPDATE runs SET seen_ms = $2 WHERE id = $1")
-            .bind(run)
-            .bind(self.timeline.now_ms())
-            .execute(&mut *tx)
+        db.begin_writing().await?;
+        batch.store(db).await?;
+        for ((hour, (scope, kind, bucket)), n) in &self.tallies {
+            let values = [
+                Value::Int(*hour),
+                Value::Text(scope),
+                Value::Text(kind.name()),
+                Value::Int(i64::try_from(*bucket).unwrap_or(i64::MAX)),
+                Value::Int(i64::try_from(*n).unwrap_or(i64::MAX)),
+            ];
+            db.execute(ADD_TALLY, &values).await?;
+        }
+        let seen = [Value::Int(run.id), Value::Int(now_ms), Value::Int(run.started_ms)];
+        let ours = db
+            .execute(
+                "UPDATE runs SET seen_ms = $2 WHERE id = $1 AND started_ms = $3",
+                &seen,
+            )
             .await?;
-        tx.commit().await?;
+        if ours == 0 {
+            // Tables that were emptied, or made anew, behind our back.
+            self.run = None;
+            return Err(StoreError::Replaced);
+        }
+        db.commit().await?;
         for Stored {
             id,
             spans_done,
@@ -220,46 +397,76 @@ impl Writer {
         } in batch.stored
         {
             if ended {
-                self.known.remove(&id);
+                self.known.remove(&id).inspect(|known| known.session.set_done());
             } else if let Some(known) = self.known.get_mut(&id) {
-                known.stored = true;
                 known.spans_done = spans_done;
             }
         }
-        self.changed.clear();
+        ids.iter().for_each(|id| {
+            self.changed.remove(id);
+        });
+        self.tallies.clear();
         Ok(())
     }
 
-    /// A connection, and a row of this run in the file that it leads to. Sessions that a former run left
+    /// A connection, and a row of this run in the database that it leads to. Sessions that a former run left
     /// open are closed at the time it was last alive.
     async fn connect(&mut self) -> Result<(), StoreError> {
-        if self.connection.is_some() {
+        if self.db.is_some() {
             return Ok(());
         }
-        let mut connection = self.store.writer().await?;
+        let mut db = self.store.writer().await?;
         let file = self.store.file_id();
-        if self.run.is_none_or(|(_, known_file)| known_file != file) {
-            let run = begin_run(&mut connection, self.timeline.now_ms()).await?;
-            self.run = Some((run, file));
-            self.kept_from = None;
-            for known in self.known.values_mut() {
-                (known.stored, known.spans_done) = (false, 0);
-            }
-            self.changed.extend(self.known.keys());
+        if self.run.is_some_and(|run| run.file != file) {
+            self.run = None;
         }
-        self.connection = Some(connection);
+        let known_there = match self.run {
+            None => 0,
+            Some(run) => {
+                let values = [Value::Int(run.id), Value::Int(run.started_ms)];
+                db.number(
+                    "SELECT count(*) FROM runs WHERE id = $1 AND started_ms = $2",
+                    &values,
+                )
+                .await?
+            }
+        };
+        if known_there == 0 {
+            let started_ms = self.now_ms();
+            let id = begin_run(&mut db, started_ms).await?;
+            self.run = Some(Run { id, started_ms, file });
+            self.begin_anew();
+        }
+        self.db = Some(db);
         Ok(())
+    }
+
+    /// The database is another: nothing of what is known is in it.
+    fn begin_anew(&mut self) {
+        self.kept_from = None;
+        self.firsts.forget();
+        for known in self.known.values_mut() {
+            known.spans_done = 0;
+            known.firsts = self.firsts.of_beginning(&known.session);
+            if known.ended {
+                let watched_ms = known.session.course().watched_ms();
+                known.firsts |= self
+                    .firsts
+                    .of_end(&known.session, leaves::length_class(watched_ms));
+            }
+        }
+        self.changed.extend(self.known.keys());
     }
 
     /// The old connection is closed before a new one is opened: while closing, SQLite removes the WAL at
     /// the path, whosever it is.
     async fn leave_file_that_vanished(&mut self) {
-        let known_file = self.run.and_then(|(_, file)| file);
-        if self.connection.is_none() || self.store.file_id() == known_file {
+        let known_file = self.run.and_then(|run| run.file);
+        if self.db.is_none() || self.store.file_id() == known_file {
             return;
         }
         tracing::warn!("The file of the session store is gone. A new one is begun.");
-        if let Some(old) = self.connection.take() {
+        if let Some(old) = self.db.take() {
             old.close().await.ok();
         }
         self.run = None; // the new file may get the old one's identity
@@ -270,36 +477,40 @@ impl Writer {
         match done {
             Ok(()) if self.failing => {
                 self.failing = false;
+                self.store.fails(false);
                 tracing::info!("The session store works again.");
             }
             Ok(()) => {}
             Err(error) => {
-                self.connection = None;
+                self.db = None;
                 self.metrics.lose(Reason::StoreFailed, 1);
                 if !self.failing {
                     self.failing = true;
+                    self.store.fails(true);
                     tracing::warn!(%error, "Sessions cannot be stored now. They are kept and tried again.");
                 }
             }
         }
     }
 
-    /// Ends what is open, stores it and leaves the file tidy.
+    /// Ends what is open, stores it and leaves the database tidy.
     async fn end(mut self) {
-        let now = self.timeline.now_ms();
+        let now = self.now_ms();
         for known in self.known.values() {
-            known.session.course().end(now);
+            known.session.course().end(now, true);
         }
         self.all_changed();
+        self.take_tallies();
         let last = async {
             self.store().await;
-            if let (Some(mut connection), Some((run, _))) = (self.connection.take(), self.run) {
-                sqlx::query("UPDATE runs SET ended = 1 WHERE id = $1")
-                    .bind(run)
-                    .execute(&mut connection)
+            self.erase().await;
+            if let (Some(mut db), Some(run)) = (self.db.take(), self.run) {
+                db.execute("UPDATE runs SET ended = 1 WHERE id = $1", &[Value::Int(run.id)])
                     .await?;
-                days::empty_wal(&mut connection).await?;
-                connection.close().await?;
+                if db.is_sqlite() {
+                    purge::sweep(&mut db).await?;
+                }
+                db.close().await?;
             }
             Ok::<(), sqlx::Error>(())
         };
@@ -308,28 +519,41 @@ impl Writer {
             Ok(Err(error)) => tracing::warn!(%error, "The session store was not closed well."),
             Err(_) => tracing::warn!("The session store did not close in time."),
         }
+        if self.failing {
+            let lost = self.known.len();
+            tracing::error!(lost, "The session store failed to the end. Sessions are lost.");
+        }
     }
 }
 
+const ADD_TALLY: &str = "
+    INSERT INTO tallies (hour, scope, kind, bucket, n) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (kind, scope, hour, bucket) DO UPDATE SET n = tallies.n + excluded.n";
+
 /// Closes what a former run left open and notes a new one.
-async fn begin_run(connection: &mut SqliteConnection, now_ms: i64) -> Result<i64, sqlx::Error> {
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+async fn begin_run(db: &mut Db, now_ms: i64) -> Result<i64, sqlx::Error> {
+    db.begin_writing().await?;
+    let before = db.number("SELECT coalesce(max(id), 0) FROM runs", &[]).await?;
+    let seen = db
+        .number("SELECT seen_ms FROM runs WHERE id = $1", &[Value::Int(before)])
+        .await?;
     for statement in [
-        "UPDATE spans
-            SET ended_ms = max(started_ms,
-                coalesce((SELECT seen_ms FROM runs ORDER BY id DESC LIMIT 1), started_ms))
-            WHERE ended_ms IS NULL",
-        "UPDATE sessions SET open = 0 WHERE open = 1",
+        "UPDATE spans SET ended_ms = CASE WHEN started_ms > $1 THEN started_ms ELSE $1 END WHERE ended_ms IS NULL",
+        "UPDATE sessions SET open = 0, cut = 1,
+            ended_ms = coalesce((SELECT max(ended_ms) FROM spans WHERE session = sessions.id), $1),
+            watched_ms = watched_ms + coalesce((
+                SELECT CAST(sum(ended_ms - started_ms) AS BIGINT) FROM spans WHERE session = sessions.id), 0)
+            WHERE open = 1",
     ] {
-        sqlx::query(statement).execute(&mut *tx).await?;
+        db.execute(statement, &[Value::Int(seen)]).await?;
     }
-    let run = sqlx::query_scalar(
-        "INSERT INTO runs (started_ms, seen_ms, again)
-        VALUES ($1, $1, EXISTS (SELECT 1 FROM runs)) RETURNING id",
-    )
-    .bind(now_ms)
-    .fetch_one(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(run)
+    let again = Value::Int(i64::from(before > 0));
+    let id = db
+        .number(
+            "INSERT INTO runs (started_ms, seen_ms, again) VALUES ($1, $1, $2) RETURNING id",
+            &[Value::Int(now_ms), again],
+        )
+        .await?;
+    db.commit().await?;
+    Ok(id)
 }

@@ -43,6 +43,7 @@ use crate::config::credentials::REALM;
 use crate::egress::rtsp;
 use crate::hub;
 use crate::hub::Hub;
+use crate::hub::PathState;
 use crate::hub::ring;
 use crate::logs;
 use crate::privacy;
@@ -63,6 +64,9 @@ use sources::Sources;
 
 /// How long each group of tasks may take to end. All groups together stay under the promised 5 s.
 const GRACE: Duration = Duration::from_millis(1_200);
+
+/// How often it is looked which streams are there.
+const ONLINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Everything that a start needs, checked.
 pub struct Start {
@@ -101,6 +105,8 @@ pub enum AppError {
     Countries(String, String),
     #[error("time zone `{0}` is unknown to this system")]
     TimeZone(String),
+    #[error("the address of the statistics' database is none; it begins with postgres://")]
+    Database,
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
     #[error("some tasks did not end in time; they were left behind")]
@@ -149,11 +155,8 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     let fallback = sources.apply(&start.config);
 
     let zone_name = &start.config.privacy.time_zone;
-    let time_zone = TimeZone::get(zone_name).map_err(|_| AppError::TimeZone(zone_name.clone()))?;
-    let statistics = analytics::Options {
-        time_zone: time_zone.clone(),
-        k: start.config.privacy.k,
-    };
+    let time_zone = config::time_zone(zone_name).ok_or_else(|| AppError::TimeZone(zone_name.clone()))?;
+    let statistics = cli::statistics(&start.config, time_zone.clone()).ok_or(AppError::Database)?;
     let store = Store::open(&start.data_dir, analytics::Mode::ReadWrite, statistics).await?;
     let recorder = Recorder::start(
         &groups.analytics,
@@ -165,6 +168,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     recorder.flushed().await;
     let door = door(&start.config, time_zone, &clock)?;
     wipe_keys_in_time(&groups.serving, &door, &start.metrics, &audit);
+    count_time_online(&groups.serving, &hub, &recorder);
 
     let rtsp = rtsp::Context {
         hub: Arc::clone(&hub),
@@ -353,6 +357,30 @@ fn tell_of_keys(told: &mut Rotations, now: Rotations, metrics: &Metrics) {
         );
     }
     *told = now;
+}
+
+/// How long streams are there, beside how long they are watched.
+fn count_time_online(tasks: &Tasks, hub: &Arc<Hub>, recorder: &Recorder) {
+    let (hub, recorder) = (Arc::clone(hub), recorder.clone());
+    tasks.spawn("time online", move |stop| async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(ONLINE_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            let ready = hub
+                .snapshot()
+                .into_iter()
+                .filter(|path| path.state == PathState::Ready);
+            for path in ready {
+                recorder.tally(
+                    path.name.as_str(),
+                    analytics::Kind::Online,
+                    ONLINE_EVERY.as_millis() as u64,
+                );
+            }
+        }
+    });
 }
 
 /// What users may do, in the server's words.

@@ -224,6 +224,9 @@ pub(super) struct StatsArgs {
     /// Of this path alone
     #[arg(long)]
     pub(super) path: Option<String>,
+    /// What may be given to others: days that are over, in multiples of k
+    #[arg(long)]
+    pub(super) published: bool,
 }
 
 /// Where configuration and data are.

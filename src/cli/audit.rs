@@ -39,7 +39,8 @@ const MAX_TEXT: u64 = 256 << 20;
 /// Prints the trail.
 pub(super) fn show(places: &Places, args: &AuditShowArgs) -> Result<(), Failure> {
     let (config, dir, master) = open(places)?;
-    let zone = TimeZone::get(&config.privacy.time_zone).map_err(Failure::usage)?;
+    let zone = crate::config::time_zone(&config.privacy.time_zone)
+        .ok_or_else(|| Failure::Usage("the time zone is unknown to this system".to_owned()))?;
     let now = Timestamp::try_from(SystemClock.wall()).map_err(Failure::running)?;
     let since = args
         .since

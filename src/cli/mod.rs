@@ -34,6 +34,8 @@ use crate::config;
 use crate::config::Config;
 use crate::config::ConfigErrors;
 
+pub use crate::cli::stats::statistics;
+
 /// Why a command ended badly; says the exit status too.
 #[derive(Debug)]
 enum Failure {

@@ -8,6 +8,7 @@ use crate::analytics::Mode;
 use crate::analytics::Store;
 use crate::analytics::query;
 use crate::analytics::query::Question;
+use crate::analytics::query::Tier;
 use crate::analytics::table;
 use crate::audit::Action;
 use crate::audit::Actor;
@@ -23,20 +24,21 @@ use crate::cli::load;
 use crate::cli::result;
 use crate::cli::when;
 use crate::cli::when::End;
+use crate::config::Config;
 use crate::config::path_name_error;
 use crate::config::places::data_dir;
+use crate::config::time_zone;
 use crate::web::api;
 
 /// Prints the statistics of the data directory; the relay may be running or not.
 pub(super) fn stats(places: &Places, args: &StatsArgs) -> Result<(), Failure> {
     let config = load(places)?;
-    let zone = TimeZone::get(&config.privacy.time_zone).map_err(Failure::usage)?;
+    let zone = time_zone(&config.privacy.time_zone)
+        .ok_or_else(|| Failure::Usage("the time zone is unknown to this system".to_owned()))?;
     let question = question(args, &zone)?;
     let dir = data_dir(&config).map_err(Failure::usage)?;
-    let options = analytics::Options {
-        time_zone: zone,
-        k: config.privacy.k,
-    };
+    let options = statistics(&config, zone)
+        .ok_or_else(|| Failure::Usage("the address of the statistics' database is none".to_owned()))?;
     let answer = async {
         let store = Store::open(&dir, Mode::ReadOnly, options).await?;
         query::stats(&store, &question).await
@@ -59,6 +61,25 @@ pub(super) fn stats(places: &Places, args: &StatsArgs) -> Result<(), Failure> {
     result(text.as_bytes())
 }
 
+/// The settings of the statistics. `None` for an address of a database that is none, which the configuration refuses.
+pub fn statistics(config: &Config, time_zone: TimeZone) -> Option<analytics::Options> {
+    let retention = config.privacy.retention;
+    let options = analytics::Options {
+        time_zone,
+        k: config.privacy.k,
+        keep: analytics::Retention {
+            sessions_days: retention.sessions_days,
+            hours_days: retention.hours_days,
+            days_months: retention.days_months,
+        },
+        database: None,
+    };
+    match &config.stats.database {
+        None => Some(options),
+        Some(address) => options.in_database(&address.0),
+    }
+}
+
 fn question(args: &StatsArgs, zone: &TimeZone) -> Result<Question, Failure> {
     let now = SystemClock.wall();
     let moment = Timestamp::try_from(now).map_err(Failure::running)?;
@@ -78,6 +99,11 @@ fn question(args: &StatsArgs, zone: &TimeZone) -> Result<Question, Failure> {
         since,
         until,
         path: args.path.clone(),
+        tier: if args.published {
+            Tier::Published
+        } else {
+            Tier::Console
+        },
         now,
     })
 }

@@ -8,15 +8,18 @@ use toml::Spanned;
 
 use crate::config::Auth;
 use crate::config::Config;
+use crate::config::DatabaseUrl;
 use crate::config::Http;
 use crate::config::Hub;
 use crate::config::Multicast;
 use crate::config::PathEntry;
 use crate::config::Publish;
 use crate::config::Required;
+use crate::config::Retention;
 use crate::config::Rtsp;
 use crate::config::Rtsps;
 use crate::config::Rule;
+use crate::config::Stats;
 use crate::config::Tls;
 use crate::config::TlsFiles;
 use crate::config::credentials::User;
@@ -30,7 +33,9 @@ use crate::config::file::OneOrMore;
 use crate::config::file::PathFile;
 use crate::config::file::PrivacyFile;
 use crate::config::file::PublishFile;
+use crate::config::file::RetentionFile;
 use crate::config::file::RtspFile;
+use crate::config::file::StatsFile;
 use crate::config::file::TlsFile;
 use crate::config::file::UserFile;
 use crate::config::user_name_error;
@@ -62,6 +67,7 @@ pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, Con
         privacy: c.privacy(&shapes.privacy),
         notice: c.notice(&shapes.notice),
         audit: c.audit(&shapes.audit),
+        stats: c.stats(&shapes.stats),
         data_dir: c.directory(&shapes.data.dir),
         log: c.log_filter(&shapes.log.filter),
     };
@@ -172,6 +178,30 @@ impl Checker<'_> {
             allow: f.allow.unwrap_or(d.allow),
             takeover: f.takeover.unwrap_or(d.takeover),
             keep_readers: self.duration("keep_readers", &f.keep_readers, 0..=3_600, d.keep_readers),
+        }
+    }
+
+    pub(super) fn retention(&mut self, f: &RetentionFile) -> Retention {
+        let d = Retention::default();
+        Retention {
+            sessions_days: self.number("sessions_days", &f.sessions_days, 0..=31, d.sessions_days),
+            hours_days: self.number("hours_days", &f.hours_days, 2..=761, d.hours_days),
+            days_months: self.number("days_months", &f.days_months, 1..=25, d.days_months),
+        }
+    }
+
+    fn stats(&mut self, f: &StatsFile) -> Stats {
+        let Some(raw) = f.database.as_ref().filter(|raw| raw.get_ref() != "sqlite") else {
+            return Stats::default();
+        };
+        if !crate::config::is_database(raw.get_ref()) {
+            self.wrong(
+                &raw.span(),
+                "database is unknown, expected \"sqlite\" or \"postgres://USER:PASSWORD@HOST:5432/NAME\"",
+            );
+        }
+        Stats {
+            database: Some(DatabaseUrl(raw.get_ref().clone())),
         }
     }
 

@@ -40,6 +40,7 @@ pub(super) struct File {
     pub(super) privacy: PrivacyFile,
     pub(super) notice: NoticeFile,
     pub(super) audit: AuditFile,
+    pub(super) stats: StatsFile,
     pub(super) data: DataFile,
     pub(super) log: LogFile,
 }
@@ -149,6 +150,23 @@ pub(super) struct PrivacyFile {
     pub(super) countries: Text,
     pub(super) trusted_proxies: Option<Spanned<OneOrMore>>,
     pub(super) core_dumps: Option<bool>,
+    pub(super) retention: RetentionFile,
+}
+
+/// `[privacy.retention]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RetentionFile {
+    pub(super) sessions_days: Number,
+    pub(super) hours_days: Number,
+    pub(super) days_months: Number,
+}
+
+/// `[stats]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct StatsFile {
+    pub(super) database: Text,
 }
 
 /// `[notice]`

@@ -24,6 +24,9 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
+use crate::analytics::Options;
 use crate::base::proxies::Cidr;
 use crate::config::credentials::User;
 use crate::hub::PathName;
@@ -54,6 +57,7 @@ pub struct Config {
     pub privacy: Privacy,
     pub notice: Notice,
     pub audit: Audit,
+    pub stats: Stats,
     /// Where data is kept; `None` means the platform's place (see [`places::data_dir`]).
     pub data_dir: Option<PathBuf>,
     /// What is logged, where neither the command line nor `RUST_LOG` says it; `None` means `info`.
@@ -254,6 +258,7 @@ pub struct Privacy {
     pub trusted_proxies: Vec<Cidr>,
     /// Whether the program may leave core files, in which keys and addresses are.
     pub core_dumps: bool,
+    pub retention: Retention,
 }
 
 impl Privacy {
@@ -280,6 +285,7 @@ impl Default for Privacy {
             countries: None,
             trusted_proxies: Vec::new(),
             core_dumps: false,
+            retention: Retention::default(),
         }
     }
 }
@@ -308,6 +314,55 @@ impl Default for Audit {
             keep: Duration::from_secs(365 * 86_400),
             max_bytes: 64 << 20,
         }
+    }
+}
+
+/// Whether a text is the address of a database server.
+fn is_database(text: &str) -> bool {
+    Options::default().in_database(text).is_some()
+}
+
+/// The zone of a name (`Europe/Paris`) or, where no such names are installed, of a rule as POSIX has them
+/// (`CET-1CEST,M3.5.0,M10.5.0/3`). `None` for what is neither.
+pub fn time_zone(text: &str) -> Option<TimeZone> {
+    TimeZone::get(text).or_else(|_| TimeZone::posix(text)).ok()
+}
+
+/// How long what of the audience is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Rows of single sessions, made coarse; 0: none is made.
+    pub sessions_days: u16,
+    /// What hours were like.
+    pub hours_days: u16,
+    /// What days were like, in months.
+    pub days_months: u16,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            sessions_days: 7,
+            hours_days: 90,
+            days_months: 25,
+        }
+    }
+}
+
+/// Where statistics are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// A PostgreSQL server; `None` is SQLite in the data directory.
+    pub database: Option<DatabaseUrl>,
+}
+
+/// An address that may hold a password, and so cannot be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(pub String);
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseUrl(..)")
     }
 }
 
@@ -362,6 +417,8 @@ impl Config {
                 "[rtsps] proxy_protocol",
                 a.rtsps.proxy_protocol != b.rtsps.proxy_protocol,
             ),
+            ("[privacy.retention]", a.privacy.retention != b.privacy.retention),
+            ("[stats]", a.stats != b.stats),
             ("[data] dir", a.data_dir != b.data_dir),
         ];
         let changed = differs.into_iter().filter(|(_, differs)| *differs);

@@ -13,9 +13,6 @@ use crate::papers::Options;
 /// Longest text of the notice, in bytes.
 const MAX_TEXT: usize = 300;
 const DAY: u64 = 86_400;
-/// What the statistics keep, in days; see `analytics`.
-const ROWS_DAYS: u32 = 2;
-const COUNTS_DAYS: u32 = 761;
 
 impl Checker<'_> {
     pub(super) fn notice(&mut self, f: &NoticeFile) -> Notice {
@@ -81,11 +78,11 @@ impl Config {
             time_zone: self.privacy.time_zone.clone(),
             sensitive_paths: self.paths.iter().filter(|path| path.sensitive).count(),
             core_dumps: self.privacy.core_dumps,
-            rows_days: ROWS_DAYS,
-            hours_days: COUNTS_DAYS,
-            counts_days: COUNTS_DAYS,
+            rows_days: u32::from(self.privacy.retention.sessions_days),
+            hours_days: u32::from(self.privacy.retention.hours_days),
+            counts_days: u32::from(self.privacy.retention.days_months) * 761 / 25,
             audit_days: u32::try_from(self.audit.keep.as_secs() / DAY).unwrap_or(u32::MAX),
-            remote_database: false,
+            remote_database: self.stats.database.is_some(),
             open_rtsp: network("rtsp.reach"),
             encrypted_rtsp: !self.rtsps.listen.is_empty(),
             open_http: network("http.reach"),

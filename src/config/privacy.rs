@@ -31,6 +31,7 @@ impl Checker<'_> {
             countries: self.countries(&f.countries),
             trusted_proxies: self.trusted_proxies(f),
             core_dumps: f.core_dumps.unwrap_or(d.core_dumps),
+            retention: self.retention(&f.retention),
         };
         if let Some(level) = &f.level
             && privacy.level == Level::Identified

@@ -7,7 +7,6 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use toml::Spanned;
 use tracing_subscriber::EnvFilter;
 
@@ -166,7 +165,7 @@ impl Checker<'_> {
 
     pub(super) fn time_zone(&mut self, raw: &Text, default: String) -> String {
         let Some(raw) = raw else { return default };
-        if TimeZone::get(raw.get_ref()).is_err() {
+        if crate::config::time_zone(raw.get_ref()).is_none() {
             self.wrong(
                 &raw.span(),
                 "time_zone is unknown here, expected \"UTC\" or a name as in \"Europe/Paris\" \

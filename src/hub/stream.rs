@@ -216,6 +216,10 @@ impl Stream {
         let old = |clock: &TrackClock| clock.newest.is_none_or(|(at, _)| at < since);
         self.clocks().iter().all(old)
     }
+    /// Whether nothing will come any more.
+    pub fn has_ended(&self) -> bool {
+        self.head.borrow().ended
+    }
     /// Waits until a reader can begin, and says where: at once if a keyframe is held.
     /// `None` when the stream ended first.
     pub async fn joinable(&self) -> Option<u64> {

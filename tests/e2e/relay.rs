@@ -261,8 +261,17 @@ impl Relay {
     }
     /// What `louver stats --json` says, beside the running relay or after it.
     pub fn stats(&self) -> Value {
+        self.stats_with(&[])
+    }
+    /// The same for a range.
+    pub fn stats_between(&self, since: &str, until: &str) -> Value {
+        self.stats_with(&["--since", since, "--until", until])
+    }
+    fn stats_with(&self, args: &[&str]) -> Value {
         let out = louver()
-            .args(["stats", "--json", "--config"])
+            .args(["stats", "--json"])
+            .args(args)
+            .arg("--config")
             .arg(self.config_file())
             .arg("--data-dir")
             .arg(self.data_dir())

@@ -11,6 +11,7 @@ use std::time::Instant;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::audience::zone_with_midnight_in;
 use crate::clips;
 use crate::http;
 use crate::http::LOCAL;
@@ -109,9 +110,12 @@ impl Watching {
     }
 }
 
-/// A relay that shows small numbers too, with a stream on `cam`.
+/// A relay that shows small numbers too, with a stream on `cam`. Its day has just begun, so that neither it nor an
+/// hour ends during the test.
 fn relay(k: u32) -> (Relay, crate::peers::Peer) {
-    let relay = Relay::start(Options::publish().config(&format!("[privacy]\nk = {k}")));
+    let zone = zone_with_midnight_in(Duration::from_secs(86_400 - 600));
+    let config = format!("[privacy]\nk = {k}\ntime_zone = \"{zone}\"");
+    let relay = Relay::start(Options::publish().config(&config));
     let publisher = ffmpeg::publish(clips::h264(), &relay.rtsp("cam"), Transport::Tcp);
     relay.wait_for_state("cam", "ready");
     (relay, publisher)

@@ -2,10 +2,14 @@
 
 use super::*;
 
-#[tokio::test]
-async fn twelve_viewers_over_tcp_udp_and_mjpeg_are_counted_exactly_also_after_a_kill() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
+on_both!(
+    twelve_viewers_over_tcp_udp_and_mjpeg_are_counted_exactly,
+    who_opted_out_leaves_no_row,
+    machines_are_kept_apart,
+);
+
+async fn twelve_viewers_over_tcp_udp_and_mjpeg_are_counted_exactly(home: Home) {
+    let rig = Rig::start(&home, NOON).await;
     let mut sessions = Vec::new();
     for n in 1..=6 {
         sessions.push(rig.watch(n, VLC, "webcam"));
@@ -33,14 +37,17 @@ async fn twelve_viewers_over_tcp_udp_and_mjpeg_are_counted_exactly_also_after_a_
     let door = 6 * 115;
     let total = counts(13, 12, webcam + door, 13);
     let answer = rig.ask(None).await;
-    assert_eq!(answer.total, total);
+    assert_eq!(plain(answer.total), total);
     assert_eq!(answer.live.sessions, 7);
     assert_eq!(answer.live.by_path, [("webcam".to_string(), 7)]);
-    assert_eq!(rig.ask(Some("webcam")).await.total, counts(7, 7, webcam, 7));
+    assert_eq!(
+        plain(rig.ask(Some("webcam")).await.total),
+        counts(7, 7, webcam, 7)
+    );
     let by_path: Vec<_> = answer
         .by_path
         .iter()
-        .map(|c| (&*c.key, c.counts.unwrap()))
+        .map(|c| (&*c.key, plain(c.counts.unwrap())))
         .collect();
     assert_eq!(
         by_path,
@@ -68,21 +75,21 @@ async fn twelve_viewers_over_tcp_udp_and_mjpeg_are_counted_exactly_also_after_a_
     assert_eq!((answer.by_hour.len(), answer.restarts), (6 * 24 + 13, 0));
 
     rig.clock.advance(Duration::from_secs(3)); // not noted any more
-    let left = killed(dir.path());
-    let after = Rig::start(left.path(), "2026-11-21T12:30:00Z").await;
-    after.pass(1).await;
-    let answer = after.ask(None).await;
-    assert_eq!(answer.total, total);
-    assert_eq!((answer.live.sessions, answer.restarts), (0, 1));
+    if home.database.is_none() {
+        let left = killed(home.path());
+        let after = Rig::start_in(left.path(), Options::default(), "2026-11-21T12:30:00Z").await;
+        after.pass(1).await;
+        let answer = after.ask(None).await;
+        assert_eq!(plain(answer.total), total);
+        assert_eq!((answer.live.sessions, answer.restarts), (0, 1));
+        after.stop().await;
+    }
     drop((sessions, again));
     rig.stop().await;
-    after.stop().await;
 }
 
-#[tokio::test]
-async fn who_opted_out_leaves_no_row() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
+async fn who_opted_out_leaves_no_row(home: Home) {
+    let rig = Rig::start(&home, NOON).await;
     let session = rig.watch(1, "VLC/3 nostats", "webcam");
     rig.pass(10).await;
     session.pause();
@@ -102,18 +109,16 @@ async fn who_opted_out_leaves_no_row() {
     rig.stop().await;
 }
 
-#[tokio::test]
-async fn machines_are_kept_apart() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
+async fn machines_are_kept_apart(home: Home) {
+    let rig = Rig::start(&home, NOON).await;
     let _sessions = [
         rig.watch(1, "FFmpeg Frigate/0.13.2", "webcam"),
         rig.watch(2, VLC, "webcam"),
     ];
     rig.pass(10).await;
     let answer = rig.ask(None).await;
-    assert_eq!(answer.total, counts(1, 1, 10, 1));
-    assert_eq!(answer.machines, counts(1, 1, 10, 1));
+    assert_eq!(plain(answer.total), counts(1, 1, 10, 1));
+    assert_eq!(plain(answer.machines), counts(1, 1, 10, 1));
     assert_eq!((answer.live.sessions, answer.live.machines), (1, 1));
     assert!(answer.by_client.iter().all(|cell| cell.key != "Frigate"));
     rig.stop().await;
@@ -121,8 +126,8 @@ async fn machines_are_kept_apart() {
 
 #[tokio::test]
 async fn no_file_holds_an_address_or_an_agent_in_any_writing() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
+    let home = Home::sqlite();
+    let rig = Rig::start(&home, NOON).await;
     let agent = "CanaryPlayer/9.9 (serial 12345)";
     let mut ids = Vec::new();
     let mut sessions = Vec::new();
@@ -137,7 +142,7 @@ async fn no_file_holds_an_address_or_an_agent_in_any_writing() {
     }
     rig.pass(10).await;
     assert!(
-        ids.iter().all(|id| found(dir.path(), id)),
+        ids.iter().all(|id| found(home.path(), id)),
         "the search finds what is there"
     );
     for canary in [
@@ -156,7 +161,7 @@ async fn no_file_holds_an_address_or_an_agent_in_any_writing() {
         b"canaryplayer",
         b"12345)",
     ] {
-        assert!(!found(dir.path(), canary), "{canary:?}");
+        assert!(!found(home.path(), canary), "{canary:?}");
     }
     rig.stop().await;
 }

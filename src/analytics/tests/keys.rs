@@ -24,8 +24,8 @@ fn forms(key: &[u8]) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn a02_no_key_is_in_any_file_before_or_after_its_day_ends() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), "2026-11-19T12:00:00Z").await;
+    let home = Home::sqlite();
+    let rig = Rig::start(&home, "2026-11-19T12:00:00Z").await;
     let mut keys = Vec::new();
     for day in 0..4 {
         keys.push(rig.door.stolen_key());
@@ -37,7 +37,7 @@ async fn a02_no_key_is_in_any_file_before_or_after_its_day_ends() {
         rig.door.wipe_when_over();
         for key in &keys {
             for form in forms(key) {
-                assert!(!found(dir.path(), &form), "a key is in a file on day {day}");
+                assert!(!found(home.path(), &form), "a key is in a file on day {day}");
             }
         }
     }
@@ -47,25 +47,25 @@ async fn a02_no_key_is_in_any_file_before_or_after_its_day_ends() {
     let key = rig.door.stolen_key();
     rig.stop().await;
     assert!(
-        forms(&key).iter().all(|form| !found(dir.path(), form)),
+        forms(&key).iter().all(|form| !found(home.path(), form)),
         "left at the end"
     );
     // The search would find it.
-    fs::write(dir.path().join("planted"), &key).unwrap();
-    assert!(found(dir.path(), &forms(&key)[0]));
+    fs::write(home.path().join("planted"), &key).unwrap();
+    assert!(found(home.path(), &forms(&key)[0]));
 }
 
 /// There are no sketches of who was there either: files are no larger for many viewers than their rows are.
 #[tokio::test]
 async fn a15_what_is_found_again_by_the_key_is_in_memory_alone() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
+    let home = Home::sqlite();
+    let rig = Rig::start(&home, NOON).await;
     drop(rig.watch(1, VLC, "webcam"));
     rig.pass(1).await;
     let before = rig.door.map_bytes();
     assert!(before > 0);
     let names = || -> Vec<_> {
-        let entries = fs::read_dir(dir.path()).unwrap();
+        let entries = fs::read_dir(home.path()).unwrap();
         entries.map(|e| e.unwrap().file_name()).collect()
     };
     let files = names().len();

@@ -1,9 +1,12 @@
 //! Door, recorder, store and questions together, on real files, under a clock that a test moves.
 
+mod attacks;
 mod counting;
 mod days;
 mod keys;
+mod published;
 mod trouble;
+mod views;
 
 use std::fs;
 use std::path::Path;
@@ -12,15 +15,19 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use sqlx::ConnectOptions;
 use sqlx::Connection;
-use sqlx::Row as _;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::sqlite::SqliteConnection;
 use tempfile::TempDir;
 
+use super::db::Db;
 use super::query::Counts;
 use super::query::Question;
 use super::query::Stats;
+use super::query::Tier;
 use super::query::stats;
 use super::*;
 use crate::base::clock::Clock;
@@ -35,6 +42,86 @@ const NOON: &str = "2026-11-21T12:00:00Z";
 
 const VLC: &str = "LibVLC/3.0.20 (LIVE555 Streaming Media v2016.11.28)";
 
+/// Makes two tests of each function, `NAME::sqlite` and `NAME::postgres`.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            use super::*;
+
+            #[tokio::test]
+            async fn sqlite() {
+                super::$name(Home::sqlite()).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                super::$name(Home::postgres().await).await;
+            }
+        }
+    )*};
+}
+use on_both;
+
+/// Where the tests' PostgreSQL is: `scripts/test` starts one and says so here.
+const SERVER: &str = "LOUVER_TEST_POSTGRES";
+
+/// Where the statistics of one test are.
+struct Home {
+    dir: TempDir,
+    /// The address of a database that this test has for itself.
+    database: Option<String>,
+}
+
+impl Home {
+    fn sqlite() -> Self {
+        Self {
+            dir: TempDir::new().unwrap(),
+            database: None,
+        }
+    }
+    async fn postgres() -> Self {
+        let server = std::env::var(SERVER).unwrap_or_else(|_| {
+            panic!("{SERVER} does not name a PostgreSQL server: scripts/test starts one and sets it")
+        });
+        let name = format!("t{}", recorder::random_id().map(|b| format!("{b:02x}")).concat());
+        let options: PgConnectOptions = server.parse().unwrap();
+        let mut admin = options.connect().await.unwrap();
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::raw_sql(create).execute(&mut admin).await.unwrap();
+        let (before, rest) = server.split_once("/postgres").expect("the database postgres");
+        Self {
+            dir: TempDir::new().unwrap(),
+            database: Some(format!("{before}/{name}{rest}")),
+        }
+    }
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+    fn options(&self) -> Options {
+        match &self.database {
+            None => Options::default(),
+            Some(address) => Options::default().in_database(address).unwrap(),
+        }
+    }
+    async fn open(&self, mode: Mode) -> Store {
+        Store::open(self.path(), mode, self.options()).await.unwrap()
+    }
+    /// Somebody else's connection.
+    async fn stranger(&self) -> Db {
+        match &self.database {
+            None => {
+                let file = SqliteConnectOptions::new().filename(self.path().join("louver.db"));
+                Db::Sqlite(Box::new(SqliteConnection::connect_with(&file).await.unwrap()))
+            }
+            Some(address) => {
+                let options: PgConnectOptions = address.parse().unwrap();
+                let options = options.options([("search_path", "louver")]);
+                Db::Postgres(Box::new(PgConnection::connect_with(&options).await.unwrap()))
+            }
+        }
+    }
+}
+
 /// A relay's statistics without the relay.
 struct Rig {
     door: Door,
@@ -46,14 +133,12 @@ struct Rig {
 }
 
 impl Rig {
-    async fn start(dir: &Path, now: &str) -> Self {
-        Self::start_at(dir, at(now)).await
+    async fn start(home: &Home, now: &str) -> Self {
+        Self::start_in(home.path(), home.options(), now).await
     }
-    async fn start_at(dir: &Path, now: SystemTime) -> Self {
-        let clock = ManualClock::new(now);
-        let store = Store::open(dir, Mode::ReadWrite, Options::default())
-            .await
-            .unwrap();
+    async fn start_in(dir: &Path, options: Options, now: &str) -> Self {
+        let clock = ManualClock::new(at(now));
+        let store = Store::open(dir, Mode::ReadWrite, options).await.unwrap();
         let tasks = Tasks::new();
         let metrics = Metrics::new();
         let recorder = Recorder::start(&tasks, store.clone(), clock.clone(), metrics.clone());
@@ -87,6 +172,7 @@ impl Rig {
             since: None,
             until: None,
             path: path.map(Into::into),
+            tier: Tier::Console,
             now: self.clock.wall(),
         };
         stats(&self.store, &question).await.unwrap()
@@ -106,7 +192,13 @@ fn counts(sessions: u64, viewer_days: u64, watch_seconds: u64, peak_concurrent: 
         viewer_days,
         watch_seconds,
         peak_concurrent,
+        views: 0,
     }
+}
+
+/// Without views, which most tests are not about.
+fn plain(counts: Counts) -> Counts {
+    Counts { views: 0, ..counts }
 }
 
 /// What a `kill -9` would leave: the files as they are, without anybody closing them.
@@ -130,7 +222,7 @@ fn found(dir: &Path, bytes: &[u8]) -> bool {
 
 async fn number(store: &Store, sql: &'static str) -> i64 {
     let mut reader = store.reader().await.unwrap();
-    sqlx::query_scalar(sql).fetch_one(&mut reader).await.unwrap()
+    reader.number(sql, &[]).await.unwrap()
 }
 
 impl Rig {
@@ -140,8 +232,4 @@ impl Rig {
             number(&self.store, "SELECT count(*) FROM spans").await,
         )
     }
-}
-
-fn writable(dir: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(dir.join("louver.db"))
 }

@@ -1,15 +1,25 @@
 //! Kills, clocks, locks, files that vanish, queues that are full.
 
 use super::*;
+use crate::analytics::recorder::QUEUE;
+
+on_both!(
+    a_run_notes_that_it_is_alive_while_anybody_watches,
+    the_end_of_the_program_ends_and_stores_every_session,
+    a_clock_that_steps_changes_no_watch_time,
+    a_store_that_is_locked_costs_nothing_but_a_count,
+    a_full_queue_is_counted_and_delays_nobody,
+    a_store_that_refuses_loses_no_session,
+);
 
 #[tokio::test]
 async fn what_a_run_left_open_ends_when_it_was_last_alive() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
+    let home = Home::sqlite();
+    let rig = Rig::start(&home, NOON).await;
     let _session = rig.watch(1, VLC, "webcam");
     rig.pass(10).await;
     rig.clock.advance(Duration::from_secs(2));
-    let left = killed(dir.path());
+    let left = killed(home.path());
     // Nobody started the relay again: who asks sees what was noted, and nobody live.
     let store = Store::open(left.path(), Mode::ReadOnly, Options::default())
         .await
@@ -18,17 +28,19 @@ async fn what_a_run_left_open_ends_when_it_was_last_alive() {
         since: None,
         until: None,
         path: None,
+        tier: Tier::Console,
         now: rig.clock.wall(),
     };
     let answer = stats(&store, &question).await.unwrap();
-    assert_eq!((answer.total, answer.live.sessions), (counts(1, 1, 10, 1), 0));
+    assert_eq!(
+        (plain(answer.total), answer.live.sessions),
+        (counts(1, 1, 10, 1), 0)
+    );
     rig.stop().await;
 }
 
-#[tokio::test]
-async fn a_run_notes_that_it_is_alive_while_anybody_watches() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
+async fn a_run_notes_that_it_is_alive_while_anybody_watches(home: Home) {
+    let rig = Rig::start(&home, NOON).await;
     let _session = rig.watch(1, VLC, "webcam");
     rig.recorder.flushed().await;
     rig.clock.advance(Duration::from_secs(7));
@@ -49,10 +61,8 @@ async fn a_run_notes_that_it_is_alive_while_anybody_watches() {
     rig.stop().await;
 }
 
-#[tokio::test]
-async fn the_end_of_the_program_ends_and_stores_every_session() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
+async fn the_end_of_the_program_ends_and_stores_every_session(home: Home) {
+    let rig = Rig::start(&home, NOON).await;
     let sessions = [rig.watch(1, VLC, "webcam"), rig.watch(2, VLC, "webcam")];
     rig.pass(30).await;
     let late = rig.watch(3, VLC, "webcam"); // still in the queue
@@ -64,16 +74,18 @@ async fn the_end_of_the_program_ends_and_stores_every_session() {
         3
     );
     assert_eq!(
-        number(&store, "SELECT sum(ended_ms - started_ms) FROM spans").await,
+        number(
+            &store,
+            "SELECT CAST(sum(ended_ms - started_ms) AS BIGINT) FROM spans"
+        )
+        .await,
         60_000
     );
     assert_eq!(number(&store, "SELECT ended FROM runs").await, 1);
 }
 
-#[tokio::test]
-async fn a_clock_that_steps_changes_no_watch_time() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), "2026-11-01T00:00:00Z").await;
+async fn a_clock_that_steps_changes_no_watch_time(home: Home) {
+    let rig = Rig::start(&home, "2026-11-01T00:00:00Z").await;
     let session = rig.watch(1, VLC, "webcam");
     rig.pass(10).await;
     rig.clock.set_wall(at(NOON)); // the network told the time
@@ -96,10 +108,11 @@ async fn a_clock_that_steps_changes_no_watch_time() {
         since: Some(Timestamp::UNIX_EPOCH),
         until: None,
         path: None,
+        tier: Tier::Console,
         now: rig.clock.wall(),
     };
     assert_eq!(
-        stats(&rig.store, &question).await.unwrap().total,
+        plain(stats(&rig.store, &question).await.unwrap().total),
         counts(1, 1, 15, 1)
     );
     rig.stop().await;
@@ -107,12 +120,12 @@ async fn a_clock_that_steps_changes_no_watch_time() {
 
 #[tokio::test]
 async fn a_file_that_vanishes_is_made_again_with_who_watches() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
+    let home = Home::sqlite();
+    let rig = Rig::start(&home, NOON).await;
     let session = rig.watch(1, VLC, "webcam");
     rig.pass(10).await;
     for name in ["louver.db", "louver.db-wal", "louver.db-shm"] {
-        fs::remove_file(dir.path().join(name)).unwrap();
+        fs::remove_file(home.path().join(name)).unwrap();
     }
     let back = async {
         while rig.store.reader().await.is_err() || rig.try_count().await != Some(1) {
@@ -122,28 +135,26 @@ async fn a_file_that_vanishes_is_made_again_with_who_watches() {
     tokio::time::timeout(writer::HEARTBEAT * 4, back).await.unwrap();
     rig.pass(5).await;
     drop(session);
-    assert_eq!(rig.ask(None).await.total, counts(1, 1, 15, 1));
+    assert_eq!(plain(rig.ask(None).await.total), counts(1, 1, 15, 1));
     rig.stop().await;
 }
 
 impl Rig {
     async fn try_count(&self) -> Option<i64> {
         let mut reader = self.store.reader().await.ok()?;
-        sqlx::query_scalar("SELECT count(*) FROM sessions")
-            .fetch_one(&mut reader)
-            .await
-            .ok()
+        reader.number("SELECT count(*) FROM sessions", &[]).await.ok()
     }
 }
 
-#[tokio::test]
-async fn a_store_that_is_locked_costs_nothing_but_a_count() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
-    let mut other = SqliteConnection::connect_with(&writable(dir.path()))
-        .await
-        .unwrap();
-    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+async fn a_store_that_is_locked_costs_nothing_but_a_count(home: Home) {
+    let rig = Rig::start(&home, NOON).await;
+    let mut other = home.stranger().await;
+    for statement in match home.database {
+        None => &["BEGIN EXCLUSIVE"][..],
+        Some(_) => &["BEGIN", "LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE"],
+    } {
+        other.execute(statement, &[]).await.unwrap();
+    }
     let session = rig.watch(1, VLC, "webcam");
     rig.clock.advance(Duration::from_secs(10));
     rig.recorder.flushed().await; // tried, and failed
@@ -153,17 +164,16 @@ async fn a_store_that_is_locked_costs_nothing_but_a_count() {
             .encode()
             .contains("louver_lost_total{reason=\"StoreFailed\"}")
     );
-    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
-    assert_eq!(rig.ask(None).await.total, counts(1, 1, 10, 1));
+    other.execute("ROLLBACK", &[]).await.unwrap();
+    assert_eq!(plain(rig.ask(None).await.total), counts(1, 1, 10, 1));
     rig.stop().await;
 }
 
-#[tokio::test]
-async fn a_full_queue_is_counted_and_delays_nobody() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
+async fn a_full_queue_is_counted_and_delays_nobody(home: Home) {
+    let rig = Rig::start(&home, NOON).await;
     // One thread runs everything here, so the writer takes nothing before the first await.
-    let sessions: Vec<_> = (0..5000).map(|_| rig.watch(1, VLC, "webcam")).collect();
+    let more = 904;
+    let sessions: Vec<_> = (0..QUEUE + more).map(|_| rig.watch(1, VLC, "webcam")).collect();
     sessions.iter().for_each(SessionHandle::pause);
     rig.pass(10).await;
     sessions.iter().for_each(SessionHandle::resume);
@@ -172,60 +182,56 @@ async fn a_full_queue_is_counted_and_delays_nobody() {
     let lost = "louver_lost_total{reason=\"EventQueueFull\"} 904\n";
     assert!(rig.metrics.encode().contains(lost));
     let answer = rig.ask(None).await;
-    assert_eq!(answer.total, counts(4096, 1, 4096 * 10, 4096));
+    assert_eq!(
+        plain(answer.total),
+        counts(QUEUE as u64, 1, QUEUE as u64 * 10, QUEUE as u64)
+    );
     assert_eq!(answer.live.sessions, 0);
     rig.stop().await;
 }
 
 #[tokio::test]
 async fn one_relay_writes_and_anybody_reads() {
-    let dir = TempDir::new().unwrap();
-    let missing = Store::open(dir.path(), Mode::ReadOnly, Options::default()).await;
+    let home = Home::sqlite();
+    let missing = Store::open(home.path(), Mode::ReadOnly, Options::default()).await;
     assert!(matches!(missing, Err(StoreError::Missing { .. })));
-    let rig = Rig::start(dir.path(), NOON).await;
-    let second = Store::open(dir.path(), Mode::ReadWrite, Options::default()).await;
+    let rig = Rig::start(&home, NOON).await;
+    let second = Store::open(home.path(), Mode::ReadWrite, Options::default()).await;
     assert!(matches!(second, Err(StoreError::InUse { .. })));
     let session = rig.watch(1, VLC, "webcam");
     rig.pass(10).await;
-    let reader = Store::open(dir.path(), Mode::ReadOnly, Options::default())
+    let reader = Store::open(home.path(), Mode::ReadOnly, Options::default())
         .await
         .unwrap();
     let question = Question {
         since: None,
         until: None,
         path: None,
+        tier: Tier::Console,
         now: rig.clock.wall(),
     };
     assert_eq!(stats(&reader, &question).await.unwrap().live.sessions, 1);
     drop(session);
     rig.stop().await;
     assert_eq!(
-        stats(&reader, &question).await.unwrap().total,
+        plain(stats(&reader, &question).await.unwrap().total),
         counts(1, 1, 10, 1)
     );
     let mut connection = reader.reader().await.unwrap();
-    assert!(
-        sqlx::query("DELETE FROM sessions")
-            .execute(&mut connection)
-            .await
-            .is_err()
-    );
-    Rig::start(dir.path(), NOON).await.stop().await; // the lock went with the first
+    assert!(connection.execute("DELETE FROM sessions", &[]).await.is_err());
+    Rig::start(&home, NOON).await.stop().await; // the lock went with the first
 }
 
 #[tokio::test]
 async fn every_connection_deletes_for_good() {
-    let dir = TempDir::new().unwrap();
-    let rig = Rig::start(dir.path(), NOON).await;
+    let home = Home::sqlite();
+    let rig = Rig::start(&home, NOON).await;
     for mut connection in [
         rig.store.reader().await.unwrap(),
         rig.store.writer().await.unwrap(),
     ] {
         for (pragma, expected) in [("PRAGMA secure_delete", 1), ("PRAGMA temp_store", 2)] {
-            let value: i64 = sqlx::query_scalar(pragma)
-                .fetch_one(&mut connection)
-                .await
-                .unwrap();
+            let value = connection.number(pragma, &[]).await.unwrap();
             assert_eq!(value, expected, "{pragma}");
         }
     }
@@ -238,7 +244,7 @@ async fn the_files_are_the_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
     let parent = TempDir::new().unwrap();
     let dir = parent.path().join("new");
-    let rig = Rig::start(&dir, NOON).await;
+    let rig = Rig::start_in(&dir, Options::default(), NOON).await;
     let _session = rig.watch(1, VLC, "webcam");
     rig.recorder.flushed().await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -252,4 +258,152 @@ async fn the_files_are_the_owners_alone() {
         assert_eq!(mode(&name), 0o600, "{name:?}");
     }
     rig.stop().await;
+}
+
+/// What a full disk, a quota or a table without rights is to the writer.
+async fn a_store_that_refuses_loses_no_session(home: Home) {
+    let rig = Rig::start(&home, NOON).await;
+    let mut stranger = home.stranger().await;
+    let (refuse, allow): (&[&str], &[&str]) = match home.database {
+        None => (
+            &["CREATE TRIGGER full BEFORE INSERT ON sessions BEGIN SELECT RAISE(ABORT, 'disk full'); END"],
+            &["DROP TRIGGER full"],
+        ),
+        Some(_) => (
+            &[
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN RAISE EXCEPTION USING ERRCODE = ''disk_full''; END'",
+                "CREATE TRIGGER no_room BEFORE INSERT ON sessions EXECUTE FUNCTION refuse()",
+            ],
+            &["DROP TRIGGER no_room ON sessions"],
+        ),
+    };
+    for statement in refuse {
+        stranger.execute(statement, &[]).await.unwrap();
+    }
+    for n in 1..=200 {
+        drop(rig.watch(n, VLC, "webcam"));
+        rig.clock.advance(Duration::from_secs(1));
+    }
+    rig.recorder.flushed().await;
+    assert!(rig.store.is_failing());
+    let metrics = rig.metrics.encode();
+    assert!(metrics.contains("louver_sessions_unstored 200\n"), "{metrics}");
+    assert_eq!(rig.ask(None).await.total.sessions, 0);
+    for statement in allow {
+        stranger.execute(statement, &[]).await.unwrap();
+    }
+    let answer = rig.ask(None).await;
+    assert_eq!((answer.total.sessions, answer.total.viewer_days), (200, 200));
+    assert!(!answer.store_is_failing && !rig.store.is_failing());
+    assert!(rig.metrics.encode().contains("louver_sessions_unstored 0\n"));
+    rig.stop().await;
+}
+
+/// Starts and stops a server of a test's own, as `scripts/postgres` does.
+fn server(what: &str, dir: &Path) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/postgres");
+    let output = std::process::Command::new(script)
+        .arg(what)
+        .arg(dir)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Ends the server however the test ends.
+struct Server<'d>(&'d Path);
+
+impl Drop for Server<'_> {
+    fn drop(&mut self) {
+        server("stop", self.0);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_and_starts_again_loses_no_session() {
+    let dir = tempfile::Builder::new()
+        .permissions(open_to_all())
+        .tempdir()
+        .unwrap();
+    let address = server("start", dir.path());
+    let _ended = Server(dir.path());
+    let home = Home {
+        dir: TempDir::new().unwrap(),
+        database: Some(address),
+    };
+    let rig = Rig::start(&home, NOON).await;
+    let stays = rig.watch(1, VLC, "webcam");
+    rig.pass(10).await;
+    server("stop", dir.path());
+    for n in 2..=50 {
+        drop(rig.watch(n, VLC, "webcam"));
+    }
+    rig.pass(10).await;
+    assert!(rig.store.is_failing());
+    // Who starts a relay meanwhile gets one that shows video.
+    let meanwhile = Store::open(home.path(), Mode::ReadWrite, home.options())
+        .await
+        .unwrap();
+    drop(meanwhile);
+    server("start", dir.path());
+    rig.pass(10).await;
+    assert_eq!(plain(rig.ask(None).await.total), counts(50, 50, 30, 1));
+    drop(stays);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_that_was_emptied_gets_who_watches_again() {
+    let home = Home::postgres().await;
+    let rig = Rig::start(&home, NOON).await;
+    let session = rig.watch(1, VLC, "webcam");
+    rig.pass(10).await;
+    let mut stranger = home.stranger().await;
+    stranger.execute("DROP SCHEMA louver CASCADE", &[]).await.unwrap();
+    let back = async {
+        while rig.try_count().await != Some(1) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(writer::HEARTBEAT * 6, back).await.unwrap();
+    rig.pass(5).await;
+    drop(session);
+    assert_eq!(plain(rig.ask(None).await.total), counts(1, 1, 15, 1));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn one_relay_writes_to_a_server_and_anybody_reads() {
+    let home = Home::postgres().await;
+    let rig = Rig::start(&home, NOON).await;
+    let second = home.open(Mode::ReadWrite).await;
+    assert!(matches!(second.writer().await, Err(StoreError::InUseThere)));
+    let session = rig.watch(1, VLC, "webcam");
+    rig.pass(10).await;
+    let reader = home.open(Mode::ReadOnly).await;
+    let question = Question {
+        since: None,
+        until: None,
+        path: None,
+        tier: Tier::Console,
+        now: rig.clock.wall(),
+    };
+    assert_eq!(stats(&reader, &question).await.unwrap().live.sessions, 1);
+    let mut connection = reader.reader().await.unwrap();
+    assert!(connection.execute("DELETE FROM sessions", &[]).await.is_err());
+    drop(session);
+    rig.stop().await;
+    assert_eq!(stats(&reader, &question).await.unwrap().live.sessions, 0);
+    Rig::start(&home, NOON).await.stop().await; // the lock went with the first
+}
+
+#[cfg(unix)]
+fn open_to_all() -> fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o755)
 }

@@ -86,6 +86,8 @@ pub(super) struct Delivery {
     unreported: u64,
     session: Option<SessionHandle>,
     begin: Option<Begin>,
+    /// Times that it was moved forward.
+    jumps: u64,
     tally: Tally,
     /// When the way out last took something.
     progress: Instant,
@@ -105,6 +107,7 @@ impl Delivery {
             unreported: u64::MAX,
             session: None,
             begin,
+            jumps: 0,
             tally: Tally::default(),
             progress: now,
             not_before: now,
@@ -203,12 +206,18 @@ impl Delivery {
     /// Ends the statistics session and lets go of the socket now, whoever still holds this value.
     pub(super) fn end(&mut self) {
         self.way = Way::Gone;
-        self.session = None;
+        if let Some(session) = self.session.take() {
+            session.arrived(None, self.jumps);
+            if self.stream.has_ended() {
+                session.stream_ended();
+            }
+        }
         self.begin = None;
     }
     /// Ends the statistics session as of an earlier moment.
     pub(super) fn end_at(&mut self, last_seen: Instant) {
         if let Some(session) = self.session.take() {
+            session.arrived(None, self.jumps);
             session.end_at(last_seen);
         }
     }
@@ -312,6 +321,7 @@ impl Delivery {
         };
         if to > self.at {
             self.tally.skipped += to - self.at;
+            self.jumps += 1;
             (self.at, self.packet) = (to, 0);
         }
     }

@@ -251,12 +251,9 @@ impl Play {
             (Some(udp), Some(heard)) if !tcp => Way::udp(Arc::clone(udp), Arc::clone(heard), &self.ways),
             _ => Way::tcp(Arc::clone(out), &self.ways),
         };
-        let (recorder, viewer, path) = (
-            recorder.clone(),
-            self.viewer.take(),
-            std::mem::take(&mut self.path),
-        );
-        let begin: Begin = Box::new(move || recorder.begin(viewer, &path, Protocol::Rtsp, transport));
+        let (viewer, path) = (self.viewer.take(), std::mem::take(&mut self.path));
+        let attempt = recorder.attempt(viewer, path, Protocol::Rtsp, transport, self.since);
+        let begin: Begin = Box::new(move || attempt.begin());
         let delivery = Delivery::new(Arc::clone(&self.stream), way, at, now, Some(begin));
         let slot = Slot::new(delivery, output, Arc::clone(over));
         self.slot = Some(Arc::clone(&slot));

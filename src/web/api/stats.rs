@@ -9,6 +9,7 @@ use crate::analytics::query;
 use crate::analytics::query::Counts;
 use crate::analytics::query::Question;
 use crate::analytics::query::Stats;
+use crate::analytics::query::Tier;
 use crate::web::api::rfc3339;
 use crate::web::problem::Problem;
 use crate::web::route::query_value;
@@ -28,9 +29,16 @@ pub struct StatsJson {
     by_transport: Vec<ByTransport>,
     by_client: Vec<ByClient>,
     by_country: Vec<ByCountry>,
+    by_length: Vec<ByLength>,
     by_hour: Vec<ByHour>,
+    by_weekday_hour: Vec<ByWeekdayHour>,
+    /// Estimated, with those who could not stay longer taken into account.
+    staying: Vec<StayingJson>,
     /// Recorders, relays and monitors: in nothing of the above.
     machines: CountsJson,
+    health: HealthJson,
+    /// `"ok"`, or `"failing"`: the newest sessions wait in memory.
+    store: &'static str,
     /// Who opts out is in no number.
     opted_out_honoured: bool,
     restarts: u64,
@@ -56,6 +64,7 @@ struct CountsJson {
     viewer_days: Option<u64>,
     watch_seconds: Option<u64>,
     peak_concurrent: Option<u64>,
+    views: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     below_k: bool,
 }
@@ -67,6 +76,7 @@ impl From<Option<Counts>> for CountsJson {
             viewer_days: counts.map(|c| c.viewer_days),
             watch_seconds: counts.map(|c| c.watch_seconds),
             peak_concurrent: counts.map(|c| c.peak_concurrent),
+            views: counts.map(|c| c.views),
             below_k: counts.is_none(),
         }
     }
@@ -92,7 +102,77 @@ macro_rules! rows {
 }
 
 rows!(ByPath path, ByProtocol protocol, ByTransport transport);
-rows!(ByClient client, ByCountry country, ByHour hour);
+rows!(ByClient client, ByCountry country, ByLength seconds, ByHour hour);
+
+/// The mean of that hour in the weeks of the range.
+#[derive(Serialize)]
+struct ByWeekdayHour {
+    /// 1 is Monday.
+    weekday: i8,
+    hour: i8,
+    mean_concurrent: Option<f64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    below_k: bool,
+}
+
+impl ByWeekdayHour {
+    fn of(cell: &query::Cell<(i8, i8)>) -> Self {
+        let mean = |c: Counts| (c.watch_seconds as f64 / 36.0).round() / 100.0;
+        Self {
+            weekday: cell.key.0 + 1,
+            hour: cell.key.1,
+            mean_concurrent: cell.counts.map(mean),
+            below_k: cell.counts.is_none(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct StayingJson {
+    seconds: i64,
+    /// Share of those who began that still watch.
+    share: f64,
+}
+
+#[derive(Serialize)]
+struct HealthJson {
+    attempts: u64,
+    online_seconds: u64,
+    startup_ms: Option<Quantiles>,
+    loss_per_million: Option<Quantiles>,
+    jumped_share: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Quantiles {
+    p50: i64,
+    p90: i64,
+}
+
+impl From<&query::Health> for HealthJson {
+    fn from(health: &query::Health) -> Self {
+        let quantiles = |of: Option<[i64; 2]>| of.map(|[p50, p90]| Quantiles { p50, p90 });
+        Self {
+            attempts: health.attempts,
+            online_seconds: health.online_seconds,
+            startup_ms: quantiles(health.startup_ms),
+            loss_per_million: quantiles(health.loss_per_million),
+            jumped_share: health.jumped_per_thousand.map(|n| n as f64 / 1000.0),
+        }
+    }
+}
+
+/// A class of lengths as `"60-300"`, the last one as `"14400-"`.
+fn length_class(class: &usize) -> String {
+    let limits = query::length_limits();
+    let from = class
+        .checked_sub(1)
+        .and_then(|c| limits.get(c))
+        .copied()
+        .unwrap_or(0);
+    let to = limits.get(*class).map(ToString::to_string).unwrap_or_default();
+    format!("{from}-{to}")
+}
 
 impl From<&Stats> for StatsJson {
     fn from(stats: &Stats) -> Self {
@@ -117,8 +197,20 @@ impl From<&Stats> for StatsJson {
             by_transport: ByTransport::all(&stats.by_transport, String::clone),
             by_client: ByClient::all(&stats.by_client, String::clone),
             by_country: ByCountry::all(&stats.by_country, String::clone),
+            by_length: ByLength::all(&stats.by_length, length_class),
             by_hour: ByHour::all(&stats.by_hour, time),
+            by_weekday_hour: stats.by_weekday_hour.iter().map(ByWeekdayHour::of).collect(),
+            staying: stats
+                .staying
+                .iter()
+                .map(|point| StayingJson {
+                    seconds: point.seconds,
+                    share: point.per_thousand as f64 / 1000.0,
+                })
+                .collect(),
             machines: Some(stats.machines).into(),
+            health: HealthJson::from(&stats.health),
+            store: if stats.store_is_failing { "failing" } else { "ok" },
             opted_out_honoured: true,
             restarts: stats.restarts,
         }
@@ -140,11 +232,11 @@ pub(in crate::web) fn hidden_cells(stats: &Stats) -> u32 {
         .into_iter()
         .chain([&stats.by_country])
         .map(|cells| hidden(cells));
-    let all = words.sum::<usize>() + hidden(&stats.by_hour);
+    let all = words.sum::<usize>() + hidden(&stats.by_hour) + hidden(&stats.by_length);
     u32::try_from(all).unwrap_or(u32::MAX)
 }
 
-/// Reads `?since=`, `?until=` and `?path=`.
+/// Reads `?since=`, `?until=`, `?path=` and `?tier=` (`console` or `published`).
 pub(in crate::web) fn question(query: Option<&str>, now: SystemTime) -> Result<Question, Problem> {
     let time = |name: &str| match query_value(query, name) {
         None => Ok(None),
@@ -158,10 +250,16 @@ pub(in crate::web) fn question(query: Option<&str>, now: SystemTime) -> Result<Q
         return Err(Problem::bad_range());
     }
     let path = query_value(query, "path");
+    let tier = match query_value(query, "tier").as_deref() {
+        None | Some("console") => Tier::Console,
+        Some("published") => Tier::Published,
+        Some(_) => return Err(Problem::bad_range()),
+    };
     Ok(Question {
         since,
         until,
         path,
+        tier,
         now,
     })
 }

@@ -11,8 +11,10 @@ use serde_json::Value;
 use super::*;
 use crate::analytics::query::Cell;
 use crate::analytics::query::Counts;
+use crate::analytics::query::Health;
 use crate::analytics::query::Live;
 use crate::analytics::query::Stats;
+use crate::analytics::query::Staying;
 use crate::av::device::Coding;
 use crate::av::device::Device;
 use crate::av::device::FrameRate;
@@ -55,6 +57,7 @@ fn counts(sessions: u64) -> Counts {
         viewer_days: sessions - 1,
         watch_seconds: sessions * 60,
         peak_concurrent: 3,
+        views: sessions / 2,
     }
 }
 
@@ -79,8 +82,22 @@ fn stats(zone: TimeZone) -> Stats {
         by_transport: vec![cell("tcp".into(), Some(counts(12)))],
         by_client: vec![cell("VLC".into(), None)],
         by_country: Vec::new(),
+        by_length: vec![cell(0, None), cell(3, Some(counts(7))), cell(9, Some(counts(5)))],
+        staying: vec![Staying {
+            seconds: 30,
+            per_thousand: 750,
+        }],
         by_hour: vec![cell(time("2026-03-01T23:00:00Z"), Some(counts(12)))],
+        by_weekday_hour: vec![cell((0, 13), Some(counts(60))), cell((6, 23), None)],
         machines: Counts::default(),
+        health: Health {
+            attempts: 2,
+            startup_ms: Some([40, 120]),
+            loss_per_million: None,
+            jumped_per_thousand: Some(25),
+            online_seconds: 86_400,
+        },
+        store_is_failing: false,
         restarts: 1,
     }
 }

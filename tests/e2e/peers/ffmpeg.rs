@@ -20,8 +20,18 @@ pub fn ffmpeg() -> Command {
 
 /// Publishes the clip in real time and without re-encoding.
 pub fn publish(clip: &Clip, url: &str, transport: Transport) -> Peer {
+    publish_times(clip, url, transport, "0")
+}
+
+/// The same without end.
+pub fn publish_on(clip: &Clip, url: &str, transport: Transport) -> Peer {
+    publish_times(clip, url, transport, "-1")
+}
+
+fn publish_times(clip: &Clip, url: &str, transport: Transport, again: &str) -> Peer {
     let mut cmd = ffmpeg();
     cmd.arg("-re")
+        .args(["-stream_loop", again])
         .arg("-i")
         .arg(&clip.path)
         .args(["-c", "copy", "-f", "rtsp", "-rtsp_transport"]);

@@ -17,6 +17,9 @@ impl Figures {
         self.0.extend(more.0);
         self
     }
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        self.0.iter().copied()
+    }
     pub(crate) fn get(&self, name: &str) -> Option<f64> {
         self.0.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
     }

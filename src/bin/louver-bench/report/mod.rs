@@ -19,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) slow: Vec<Cell>,
     pub(crate) churn: Vec<Churn>,
     pub(crate) stats: Option<Runs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<Figures>,
 }
 
 /// What a cell of a table was measured with.

@@ -105,6 +105,12 @@ impl Report {
         );
         table(&mut text, "Slow readers: a tenth reads nothing", SLOW, &self.slow);
         self.churn.iter().for_each(|c| churn(&mut text, c));
+        if let Some(figures) = &self.store {
+            text.push_str("\n## The session store\n\n| | |\n|---|---|\n");
+            for (name, value) in figures.all() {
+                writeln!(text, "| {} | {value:.1} |", name.replace('_', " ")).expect(INFALLIBLE);
+            }
+        }
         text
     }
 }

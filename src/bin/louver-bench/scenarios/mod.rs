@@ -6,6 +6,7 @@ mod fanout;
 mod joins;
 mod slow;
 mod stats;
+mod store;
 
 use std::sync::Arc;
 
@@ -80,7 +81,10 @@ impl<'a> Bench<'a> {
                     report.slow = self.interleave("slow", &keys, slow::run)?;
                 }
                 What::Churn => report.churn = churn::measure(self),
-                What::Stats => report.stats = Some(stats::measure(args)?),
+                What::Stats => {
+                    report.stats = Some(stats::measure(args)?);
+                    report.store = Some(store::measure()?);
+                }
             }
         }
         Ok(report)

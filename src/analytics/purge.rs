@@ -1,0 +1,227 @@
+//! How long what is kept, and how it goes for good.
+//!
+//! Numbers of viewers go a day after their calendar day closed, rows of sessions after some days, hours after some
+//! months (their days stay), days after two years. In SQLite, `secure_delete` overwrites what is deleted, emptying the
+//! WAL moves that into the file, and then the files are searched for a canary: a row that was stored and deleted for
+//! this, and rows that went with it. In PostgreSQL the tables are written anew (`VACUUM FULL`); what its own WAL and
+//! its backups keep is for its administrator to know.
+//!
+//! Not here: adding up (`days`).
+
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+
+use crate::analytics::Retention;
+use crate::analytics::db::Db;
+use crate::analytics::db::Value;
+use crate::analytics::leaves;
+use crate::analytics::leaves::Day;
+
+/// Bytes that are searched at a time.
+const CHUNK: usize = 1 << 20;
+
+/// Numbers of rows that are searched for, beside the canary.
+const SAMPLE: i64 = 7;
+
+/// What PostgreSQL says when somebody else holds a table for longer than `lock_timeout`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// What must be in no file any more.
+#[derive(Clone, Default)]
+pub(super) struct Gone(Vec<[u8; 16]>);
+
+impl Gone {
+    /// One more.
+    pub(super) fn and(mut self, id: [u8; 16]) -> Self {
+        self.0.push(id);
+        self
+    }
+}
+
+/// Stores a row of nobody, to be deleted with the others: what is searched for, whether or not others go.
+pub(super) async fn plant(db: &mut Db) -> Result<[u8; 16], sqlx::Error> {
+    let canary = crate::analytics::recorder::random_id();
+    db.execute(
+        "INSERT INTO visits (id, viewer, day, path, length) VALUES ($1, $2, 0, '', 0)",
+        &[Value::Bytes(&canary), Value::Bytes(&canary)],
+    )
+    .await?;
+    Ok(canary)
+}
+
+/// Deletes what was kept long enough. The caller has begun a transaction.
+pub(super) async fn expire(
+    db: &mut Db,
+    keep: &Retention,
+    zone: &TimeZone,
+    now_ms: i64,
+    canary: [u8; 16],
+) -> Result<Gone, sqlx::Error> {
+    let today = Day::of(now_ms, zone);
+    let visits_from = today.number - i64::from(keep.sessions_days);
+    let hours_from = today.back(i64::from(keep.hours_days), zone);
+    let days_from = today.back_months(i64::from(keep.days_months), zone);
+    let mut gone = Gone(vec![canary]);
+    db.each(
+        "SELECT id FROM visits WHERE day < $1 LIMIT $2",
+        &[Value::Int(visits_from), Value::Int(SAMPLE)],
+        |row| {
+            gone.0.extend(row.id(0)?);
+            Ok(())
+        },
+    )
+    .await?;
+    db.execute("DELETE FROM visits WHERE day < $1", &[Value::Int(visits_from)])
+        .await?;
+    let known_from = leaves::known_from(now_ms, zone);
+    let known_day = Day::of(known_from, zone).number;
+    db.execute(
+        "UPDATE visits SET viewer = NULL WHERE viewer IS NOT NULL AND day < $1",
+        &[Value::Int(known_day)],
+    )
+    .await?;
+    db.execute(
+        "UPDATE sessions SET viewer = NULL WHERE viewer IS NOT NULL AND started_ms < $1",
+        &[Value::Int(known_from)],
+    )
+    .await?;
+    db.execute(
+        "DELETE FROM leaves WHERE dimension = 'hour' AND day < $1",
+        &[Value::Int(hours_from.number)],
+    )
+    .await?;
+    merge_tallies(db, hours_from.window.start / 1000, zone).await?;
+    for statement in [
+        "DELETE FROM leaves WHERE day < $1",
+        "DELETE FROM runs WHERE ended = 1 AND started_ms < $1 * 86400000",
+        "DELETE FROM tallies WHERE hour < $1 * 86400",
+    ] {
+        db.execute(statement, &[Value::Int(days_from.number)]).await?;
+    }
+    Ok(gone)
+}
+
+/// Hours of tallies become one row per day.
+async fn merge_tallies(db: &mut Db, before: i64, zone: &TimeZone) -> Result<(), sqlx::Error> {
+    let mut hours = Vec::new();
+    db.each(
+        "SELECT DISTINCT hour FROM tallies WHERE hour < $1",
+        &[Value::Int(before)],
+        |row| {
+            hours.push(row.int(0)?);
+            Ok(())
+        },
+    )
+    .await?;
+    for hour in hours {
+        let day = Day::of(hour * 1000, zone).window.start / 1000;
+        if day == hour {
+            continue;
+        }
+        let values = [Value::Int(hour), Value::Int(day)];
+        db.execute(
+            "INSERT INTO tallies (hour, scope, kind, bucket, n)
+            SELECT $2, scope, kind, bucket, n FROM tallies WHERE hour = $1
+            ON CONFLICT (kind, scope, hour, bucket) DO UPDATE SET n = tallies.n + excluded.n",
+            &values,
+        )
+        .await?;
+        db.execute("DELETE FROM tallies WHERE hour = $1", &values[..1])
+            .await?;
+    }
+    Ok(())
+}
+
+/// Makes what was deleted gone. False while somebody reads: try again later.
+pub(super) async fn sweep(db: &mut Db) -> Result<bool, sqlx::Error> {
+    if db.is_sqlite() {
+        let busy = db.number("PRAGMA wal_checkpoint(TRUNCATE)", &[]).await?;
+        return Ok(busy == 0);
+    }
+    for statement in ["VACUUM FULL sessions", "VACUUM FULL spans", "VACUUM FULL visits"] {
+        match db.execute(statement, &[]).await {
+            Ok(_) => {}
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// How many of what must be gone still lie in the files of a database.
+///
+/// # Errors
+/// When a file that is there cannot be read.
+pub(super) fn scan(files: &[&Path], gone: &Gone) -> io::Result<usize> {
+    let mut found = vec![false; gone.0.len()];
+    for file in files {
+        match File::open(file) {
+            Ok(file) => search(file, &gone.0, &mut found)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found.into_iter().filter(|found| *found).count())
+}
+
+fn search(mut file: impl Read, needles: &[[u8; 16]], found: &mut [bool]) -> io::Result<()> {
+    let mut first = [false; 256];
+    needles
+        .iter()
+        .for_each(|needle| first[usize::from(needle[0])] = true);
+    let mut buffer = vec![0; CHUNK + 15];
+    let mut kept = 0; // what may be the beginning of one
+    loop {
+        let read = file.read(&mut buffer[kept..])?;
+        if read == 0 {
+            return Ok(());
+        }
+        let filled = &buffer[..kept + read];
+        for (at, byte) in filled.iter().enumerate() {
+            if first[usize::from(*byte)] {
+                for (needle, found) in needles.iter().zip(&mut *found) {
+                    *found |= filled[at..].starts_with(needle);
+                }
+            }
+        }
+        kept = filled.len().min(15);
+        let end = filled.len();
+        buffer.copy_within(end - kept..end, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives a few bytes at a time.
+    struct Slowly<'b>(&'b [u8]);
+
+    impl Read for Slowly<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let n = self.0.len().min(into.len()).min(7);
+            into[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    #[test]
+    fn what_lies_across_two_reads_is_found() {
+        let needles = [[7; 16], [9; 16]];
+        for before in 0..40 {
+            let mut file = vec![1; before];
+            file.extend([7; 16]);
+            file.extend([9; 15]);
+            let mut found = [false; 2];
+            search(Slowly(&file), &needles, &mut found).unwrap();
+            assert_eq!(found, [true, false], "{before}");
+        }
+    }
+}
