@@ -228,3 +228,17 @@ fn status_line(stream: &mut TcpStream) -> String {
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+#[test]
+fn a_reader_that_reads_nothing_is_closed_and_whoever_reads_loses_nothing() {
+    let relay = Relay::start(Options::sources(&["cam=pattern:?size=640x360&fps=25&bitrate=4M"]));
+    relay.wait_for_state("cam", "ready");
+    let mut watchful = Watchful::of(&relay, "cam");
+    let stuck = Viewer::watch(open(&relay), "cam", Transport::Tcp);
+    eventually("the end of who reads nothing", || {
+        watchful.watch(Duration::from_millis(100));
+        (relay.lost("ReaderStuck") == 1).then_some(())
+    });
+    drop((stuck, watchful));
+    relay.stop();
+}
