@@ -258,7 +258,8 @@ impl Scribe {
                     if std::mem::take(&mut self.failing) {
                         tracing::info!(entry = done.seq, "The audit trail can be written again.");
                     }
-                    log_checkpoint(done.checkpoint);
+                    // Not of the first entry: it says that the relay was started, which the log's reader sees.
+                    log_checkpoint(done.checkpoint.filter(|_| done.seq > 1));
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut self.failing, true) {

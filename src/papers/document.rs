@@ -122,7 +122,7 @@ impl Document {
                     };
                     let rows: String = rows.iter().map(|r| row(r, "td")).collect();
                     body.push_str(&format!(
-                        "<table>\n<thead>{}</thead>\n<tbody>{rows}</tbody>\n</table>\n",
+                        "<div class=\"scroll\"><table>\n<thead>{}</thead>\n<tbody>{rows}</tbody>\n</table></div>\n",
                         row(head, "th")
                     ));
                 }
@@ -131,7 +131,8 @@ impl Document {
         format!(
             "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width\">\n<title>{}</title>\n\
-             <link rel=\"stylesheet\" href=\"/style.css\">\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+             <link rel=\"stylesheet\" href=\"/style.css\">\n</head>\n<body>\n\
+             <main class=\"paper\">\n{body}</main>\n</body>\n</html>\n",
             self.lang,
             escaped(&self.title)
         )

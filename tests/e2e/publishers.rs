@@ -110,6 +110,8 @@ fn a_second_publisher_is_refused_unless_the_first_has_gone() {
     let mut first = Sound::publish(&relay, 8, 1);
     first.send(8);
     assert_eq!(announce(&relay, 8).1, 403);
+    let log = relay.log();
+    assert!(log.contains("A publisher was refused: the path has one"), "{log}");
     drop(first);
     eventually("the path is free", || {
         (announce(&relay, 8).1 == 200).then_some(())

@@ -57,6 +57,11 @@ impl Driver {
             .find(name.as_str())
             .is_some_and(|path| !path.takes_publishers());
         if taken || !options.publish {
+            // A name that nobody configured may hold what is nobody's business: it is not told.
+            match taken {
+                true => self.refused(Some(&name), "this path has a source of its own"),
+                false => self.refused(None, "[publish] does not allow it"),
+            }
             return Err(Refusal::Forbidden);
         }
         let (description, controls) = sdp::parse(body).map_err(|e| {
@@ -78,7 +83,13 @@ impl Driver {
         let tracks = description.tracks.clone();
         let publishers = &self.server.publishers;
         let line = publishers.publish(&name, description).map_err(|e| match e {
-            PublishError::AlreadyPublished => Refusal::AlreadyPublished,
+            PublishError::AlreadyPublished => {
+                self.refused(
+                    Some(&name),
+                    "the path has one; [publish] takeover lets the newest win",
+                );
+                Refusal::AlreadyPublished
+            }
             PublishError::TooManyPaths => {
                 context.metrics.limit(Limit::PublishedPaths);
                 Refusal::Limit
@@ -101,6 +112,14 @@ impl Driver {
         publishers.register(&name, &recording);
         self.announced = Some(recording);
         Ok(Answer::Announced { controls })
+    }
+    /// Tells the operator why a publisher cannot publish, now and then.
+    fn refused(&self, path: Option<&PathName>, why: &str) {
+        let Some(more) = self.server.refusals.tell(self.now()) else {
+            return;
+        };
+        let path = path.map_or("", PathName::as_str);
+        tracing::warn!(path, more, "A publisher was refused: {why}.");
     }
     fn too_many_tracks(&self) -> Refusal {
         self.server.context.metrics.limit(Limit::Tracks);

@@ -10,6 +10,7 @@ const WORDS = {
   period: "Period",
   periods: { day: "24 hours", week: "7 days", month: "31 days" },
   footer: "Louver counts how streams are watched, not who watches: no cookies, no addresses, no profiles.",
+  notice: "Privacy notice",
   nowWatching: (n) => (n === 0 ? "Nobody is watching" : n === 1 ? "1 viewer is watching" : `${n} viewers are watching`),
   watching: (n) => (n === 1 ? "1 watching" : `${n} watching`),
   states: { ready: "Ready", waiting: "Waiting", offline: "Offline" },
