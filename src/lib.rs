@@ -25,6 +25,7 @@ pub mod privacy; // THE ROOM: RawViewer goes in, Viewer comes out
 
 pub mod audit; // who did what to the statistics: a chain of entries
 pub mod papers; // notice, records, self-check, made of settings and register
+pub mod past; // logs of other servers: sessions without who
 pub mod scan; // finds personal data in files
 
 pub mod egress; // readers attach, bytes leave; RTSP publishers arrive

@@ -79,6 +79,18 @@ const ROOMS: &[Room] = &[
         ],
         &["PeerAddr", "RawViewer", "tokio", "std::fs"],
     ),
+    room(
+        "past",
+        &[
+            "analytics::past::PastSession",
+            "base::peer",
+            "privacy::ClientClass",
+            "privacy::Options",
+            "privacy::PastDoor",
+            "privacy::PastViewer",
+        ],
+        &["RawViewer", "tokio", "tracing", "Serialize"],
+    ),
     room("scan", &[], &[]),
     room(
         "egress",
@@ -142,6 +154,7 @@ const ROOMS: &[Room] = &[
             "config",
             "logs",
             "papers",
+            "past",
             "scan",
             "telemetry",
             "web",

@@ -114,6 +114,25 @@ pub(super) async fn close(db: &mut Db, today: i64, k: u32) -> Result<(), sqlx::E
     Ok(())
 }
 
+/// Closes one day for good that was brought in after it would have been, unless it was closed with something in it.
+const CLOSE_LATE: &str = "
+    INSERT INTO leaves (day, scope, dimension, value, sessions, viewers, watch_ms, peak, views)
+    SELECT day, '*', dimension, value, CAST(sum(sessions / $2 * $2) AS BIGINT),
+        CAST(sum(viewers / $2 * $2) AS BIGINT), CAST(sum(watch_ms / ($2 * 60000) * ($2 * 60000)) AS BIGINT),
+        max(peak / $2 * $2), CAST(sum(views / $2 * $2) AS BIGINT)
+    FROM leaves WHERE scope <> '' AND scope <> '*' AND day = $1 AND viewers >= $2
+        AND day <= (SELECT coalesce(max(day), -1) FROM leaves WHERE dimension = 'closed')
+        AND NOT EXISTS (SELECT 1 FROM leaves WHERE day = $1 AND scope = '*' AND dimension NOT IN ('closed', 'past'))
+    GROUP BY day, dimension, value
+    ON CONFLICT (dimension, scope, day, value) DO NOTHING";
+
+/// Closes a day of the past that was just brought in. The caller has begun a transaction.
+pub(super) async fn close_late(db: &mut Db, day: i64, k: u32) -> Result<(), sqlx::Error> {
+    db.execute(CLOSE_LATE, &[Value::Int(day), Value::Int(i64::from(k.max(1)))])
+        .await
+        .map(drop)
+}
+
 /// The leaves of a scope and, for all paths together, those of each path.
 pub(super) async fn leaves(
     db: &mut Db,

@@ -215,7 +215,8 @@ impl Day {
     pub(super) fn back(&self, days: i64, zone: &TimeZone) -> Self {
         Self::on(self.date.checked_sub(days.days()).unwrap_or(Date::MIN), zone)
     }
-    fn on(date: Date, zone: &TimeZone) -> Self {
+    /// The day of a date.
+    pub(super) fn on(date: Date, zone: &TimeZone) -> Self {
         let start = |date: Date| {
             date.to_zoned(zone.clone())
                 .map(|z| z.timestamp().as_millisecond())

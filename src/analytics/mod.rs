@@ -31,6 +31,7 @@ mod days;
 mod db;
 mod firsts;
 mod leaves;
+pub mod past;
 mod purge;
 pub mod query;
 mod recorder;

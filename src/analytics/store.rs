@@ -89,6 +89,9 @@ pub enum StoreError {
         file: PathBuf,
         source: sqlx::migrate::MigrateError,
     },
+    /// A file that was made by another program.
+    #[error("{file} is not there, or is no database of Louver's; give a louver.db")]
+    NotOurs { file: PathBuf },
     /// Another relay writes to that server's database.
     #[error("the statistics' database is in use by another louver; stop it or give each its own database")]
     InUseThere,
@@ -346,7 +349,7 @@ async fn open_server_to_write(options: &PgConnectOptions) -> Result<Db, StoreErr
     Ok(db)
 }
 
-async fn open_to_write(file: &Path) -> Result<Db, StoreError> {
+pub(super) async fn open_to_write(file: &Path) -> Result<Db, StoreError> {
     let dir = file.parent().unwrap_or(file);
     make_dir(dir)
         .and_then(|()| make_file(file))
@@ -364,6 +367,18 @@ async fn open_to_write(file: &Path) -> Result<Db, StoreError> {
         return Err(StoreError::Tables { file, source });
     }
     Ok(Db::Sqlite(Box::new(connection)))
+}
+
+/// A connection to a file that lies anywhere, which writes nothing.
+pub(super) async fn open_to_read(file: &Path) -> Result<Db, StoreError> {
+    let connection = connect_options(file).read_only(true).connect().await?;
+    Ok(Db::Sqlite(Box::new(connection)))
+}
+
+/// Takes the lock of a file that lies anywhere, so that no relay uses it meanwhile.
+pub(super) async fn lock_beside(file: &Path) -> Result<File, StoreError> {
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+    lock_dir(dir.unwrap_or(Path::new("."))).await
 }
 
 /// What every connection has, whoever makes it.

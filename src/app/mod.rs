@@ -292,20 +292,28 @@ fn hub_options(config: &Config) -> hub::Options {
     }
 }
 
-/// The privacy door as the configuration wants it.
-fn door(config: &Config, time_zone: TimeZone, clock: &SharedClock) -> Result<Arc<Door>, AppError> {
+/// The settings of a privacy door, as the configuration wants it.
+///
+/// # Errors
+/// When the database of countries cannot be used.
+pub fn privacy_options(config: &Config, time_zone: TimeZone) -> Result<privacy::Options, AppError> {
     let countries = config.privacy.countries.as_ref().map(|file| {
         let unusable = |why: String| AppError::Countries(file.display().to_string(), why);
         let bytes = std::fs::read(file).map_err(|e| unusable(e.kind().to_string()))?;
         Countries::new(bytes, config.privacy.mask).map_err(|e| unusable(e.to_string()))
     });
-    let options = privacy::Options {
+    Ok(privacy::Options {
         time_zone,
         level: config.privacy.level,
         consent: config.privacy.consent,
         countries: countries.transpose()?.map(Arc::new),
         ..privacy::Options::default()
-    };
+    })
+}
+
+/// The privacy door as the configuration wants it.
+fn door(config: &Config, time_zone: TimeZone, clock: &SharedClock) -> Result<Arc<Door>, AppError> {
+    let options = privacy_options(config, time_zone)?;
     let door = Door::new(options, clock.clone());
     door.keep_silent_about(sensitive(config));
     if !door.key_is_locked() {

@@ -52,6 +52,10 @@ impl Actor {
             _ => Self::User(unhex(text.strip_prefix("user-")?)?),
         })
     }
+    /// As in the trail: a kind, or the tag of a user.
+    pub fn name(self) -> String {
+        self.text()
+    }
     /// What the actor may do.
     pub fn role(self) -> &'static str {
         match self {

@@ -78,6 +78,9 @@ pub(super) enum PrivacyCommand {
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
+    /// Count what logs of other servers say of viewers, without who, into the statistics; or take what is of single
+    /// viewers out of a database of Louver's. Logs are only read
+    AnonymizePast(PastArgs),
     /// Print the privacy notice for viewers, made of the configuration; also at /privacy
     Notice {
         #[command(flatten)]
@@ -103,6 +106,54 @@ pub(super) enum PrivacyCommand {
     },
     /// Say what is wrong with the settings and this machine; exit status 1 when something is
     SelfCheck(Places),
+}
+
+/// Of `privacy anonymize-past`.
+#[derive(Args, Debug)]
+pub(super) struct PastArgs {
+    #[command(flatten)]
+    pub(super) places: Places,
+    /// Who wrote the files; louver: they are databases (louver.db), and are changed
+    #[arg(long, value_enum)]
+    pub(super) format: PastFormat,
+    /// Read everything and say what would be done; change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Where the counts go; json and csv print them as they may be published, and store nothing
+    #[arg(long, value_enum, default_value_t = PastTo::Store)]
+    pub(super) to: PastTo,
+    /// Keep the name of this path too, beside those of the configuration; all others are counted as one
+    #[arg(long = "path", value_name = "PATH")]
+    pub(super) paths: Vec<String>,
+    /// Time zone of the machine that wrote times without one (MediaMTX) [default: that of the configuration]
+    #[arg(long, value_name = "ZONE")]
+    pub(super) log_time_zone: Option<String>,
+    /// Also add to days that another import brought, of which these files have other viewers
+    #[arg(long)]
+    pub(super) add: bool,
+    /// Files, also packed by gzip; all those of a log at once, so that their days are whole
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// Who wrote a log.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PastFormat {
+    Nginx,
+    Apache,
+    Icecast,
+    #[value(name = "mediamtx")]
+    MediaMtx,
+    Owncast,
+    Louver,
+}
+
+/// Where counts of the past go.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PastTo {
+    Store,
+    Json,
+    Csv,
 }
 
 /// Of the papers.

@@ -9,6 +9,7 @@ mod check;
 mod devices;
 mod formats;
 mod papers;
+mod past;
 mod process;
 mod run;
 mod scan;
@@ -136,6 +137,9 @@ fn privacy(command: args::PrivacyCommand, before: &Places) -> Result<(), Failure
             ignore_harmless,
             paths,
         } => scan::scan(&paths, ignore_harmless),
+        args::PrivacyCommand::AnonymizePast(args) => {
+            past::anonymize(&args.places.clone().or(before), &args)
+        }
         args::PrivacyCommand::Notice { args, lang } => {
             papers::notice(&args.places.clone().or(before), &args, &lang)
         }

@@ -133,6 +133,6 @@ impl scan::Scan for Report<'_> {
 }
 
 /// A file's name without what it may have of personal data.
-fn shown(file: &Path) -> String {
+pub(super) fn shown(file: &Path) -> String {
     redact::line(&file.display().to_string()).0
 }

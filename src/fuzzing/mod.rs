@@ -7,11 +7,16 @@
 mod media;
 mod rtsp;
 
+use jiff::tz::TimeZone;
+
 use crate::config;
 use crate::ingest::Source;
 use crate::logs::redact;
 use crate::media::Codec;
 use crate::media::Track;
+use crate::past;
+use crate::past::Format;
+use crate::past::Line;
 use crate::proto::mikey;
 use crate::proto::rtp::fuzz;
 use crate::proto::rtp::rtcp;
@@ -25,7 +30,7 @@ use crate::scan::Stream;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 34] = [
+pub const TARGETS: [(&str, Target); 35] = [
     ("rtsp_conn", rtsp::conn),
     ("rtsp_interleaved", rtsp::interleaved),
     ("rtsp_url", rtsp::url),
@@ -60,7 +65,33 @@ pub const TARGETS: [(&str, Target); 34] = [
     ("mikey", mikey::fuzz),
     ("srtp", srtp),
     ("scan", scan),
+    ("past", past),
 ];
+
+/// Lines of logs: pieces do not depend on how many bytes were read at a time, and records begin before they end. The first
+/// byte says whose log it is, the second how many bytes.
+pub fn past(data: &[u8]) {
+    let [whose, at_a_time, data @ ..] = data else {
+        return;
+    };
+    let formats = [
+        Format::Requests,
+        Format::Icecast,
+        Format::MediaMtx,
+        Format::Owncast,
+    ];
+    let format = formats[usize::from(*whose) % formats.len()];
+    let pieces = past::pieces(data, format, usize::from(*at_a_time));
+    assert_eq!(pieces, past::pieces(data, format, data.len()));
+    let mut reader = past::Reader::new(format, TimeZone::UTC);
+    for piece in pieces.iter().flatten() {
+        if let Line::Watched(record) = reader.line(piece) {
+            let (from, to) = record.span();
+            assert!(from <= to && to - from <= 7 * 86_400, "{from} to {to}");
+        }
+    }
+    assert!(reader.unfinished() <= pieces.len());
+}
 
 /// What a scan finds lies within the file, and does not depend on the pieces in which it was read.
 pub fn scan(data: &[u8]) {

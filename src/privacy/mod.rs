@@ -25,6 +25,7 @@ mod country;
 pub mod fields;
 mod key;
 mod map;
+mod past;
 mod policy;
 mod raw;
 
@@ -47,6 +48,8 @@ pub use crate::privacy::country::Countries;
 pub use crate::privacy::country::Country;
 pub use crate::privacy::country::NotADatabase;
 pub use crate::privacy::key::Rotations;
+pub use crate::privacy::past::PastDoor;
+pub use crate::privacy::past::PastViewer;
 pub use crate::privacy::policy::Consent;
 pub use crate::privacy::policy::Level;
 pub use crate::privacy::policy::Policy;

@@ -42,7 +42,9 @@ mod leftovers; // what crashes, endings and crowds leave
 mod limits; // each limit of the configuration
 mod matrix; // every publisher with every reader, as README has them
 mod memory; // libraries that only the loader needs
+mod outside; // what reaches the world beside streams and answers
 mod papers; // the trail, the notice, the scan
+mod past; // logs of other servers
 mod pattern; // the test picture, number by number
 mod privacy; // a viewer made of canaries
 mod proxies; // who comes through a proxy

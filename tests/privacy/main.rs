@@ -12,6 +12,8 @@
 mod a01_brute_force;
 mod a16_addresses;
 mod a26_levels;
+mod a29_importer;
+mod absent;
 mod drift;
 mod mmdb;
 mod places;

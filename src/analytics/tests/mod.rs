@@ -4,6 +4,7 @@ mod attacks;
 mod counting;
 mod days;
 mod keys;
+mod past;
 mod published;
 mod trouble;
 mod views;

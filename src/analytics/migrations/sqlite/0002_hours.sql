@@ -23,7 +23,7 @@ UPDATE sessions SET
         ELSE coalesce((SELECT max(ended_ms) FROM spans WHERE session = sessions.id), started_ms) END,
     watched_ms = coalesce((SELECT sum(ended_ms - started_ms) FROM spans WHERE session = sessions.id), 0);
 UPDATE sessions SET firsts =
-    NOT EXISTS (SELECT 1 FROM sessions o WHERE o.viewer = sessions.viewer AND o.id < sessions.id)
+    (NOT EXISTS (SELECT 1 FROM sessions o WHERE o.viewer = sessions.viewer AND o.id < sessions.id))
     + 2 * (NOT EXISTS (SELECT 1 FROM sessions o WHERE o.viewer = sessions.viewer AND o.id < sessions.id
         AND o.path = sessions.path))
     + 4 * (NOT EXISTS (SELECT 1 FROM sessions o WHERE o.viewer = sessions.viewer AND o.id < sessions.id
