@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::analytics::leaves;
@@ -28,6 +29,9 @@ use crate::analytics::retention::Length;
 
 /// A longer range has no breakdown by hour.
 pub(super) const MOST_DAYS_BY_HOUR: i64 = 31;
+
+/// A longer range begins, by day, with the first day of which something is known: more are never kept.
+const MOST_DAYS_BY_DAY: i64 = 800;
 
 /// A longer range looks at no hours at all.
 pub(super) const MOST_DAYS_OF_HOURS: i64 = 92;
@@ -139,6 +143,28 @@ impl Answer<'_> {
             lengths[leaves::length_class(*watched_ms)].cut += 1;
         }
         lengths
+    }
+    /// Every day of the range, of a very long one those since the first of which something is known.
+    pub(super) fn by_day(&self, asked: &Range<i64>, zone: &TimeZone) -> Vec<Cell<Date>> {
+        let days: BTreeMap<i64, Sum> = self
+            .of(Dimension::Day)
+            .filter_map(|(number, sum)| Some((number.parse().ok()?, *sum)))
+            .collect();
+        let mut day = Day::of(asked.start, zone);
+        let last = Day::of((asked.end - 1).max(asked.start), zone).number;
+        if last - day.number >= MOST_DAYS_BY_DAY {
+            let Some((first, _)) = days.first_key_value() else {
+                return Vec::new();
+            };
+            day = Day::numbered((*first).max(day.number), zone);
+        }
+        let mut cells = Vec::new();
+        while day.window.start < asked.end {
+            let sum = days.get(&day.number).copied().unwrap_or_default();
+            cells.push((day.date(), sum));
+            day = day.next(zone);
+        }
+        self.show(cells.into_iter())
     }
     pub(super) fn by_hour(&self, asked: &Range<i64>, zone: &TimeZone) -> Vec<Cell<Timestamp>> {
         let hours = hours(asked, zone, MOST_DAYS_BY_HOUR).unwrap_or_default();

@@ -72,6 +72,15 @@ const OF_SCOPE: &str = sums_where!(
 const HOURS_OF_SCOPE: &str = sums_where!("dimension = 'hour' AND scope = $4");
 const PATHS: &str = sums_where!("dimension = 'all' AND scope <> $4 AND scope <> '*'");
 
+/// Days told apart. Values are those of the sums.
+const DAYS: &str = "
+    SELECT day, scope, 'day', CAST(day AS TEXT), sessions, viewers, watch_ms, peak, views, viewers
+    FROM leaves WHERE dimension = 'all' AND scope = $4 AND day BETWEEN $1 AND $2 AND $3 >= 0";
+const PUBLISHED_DAYS: &str = "
+    SELECT day, scope, 'day', CAST(day AS TEXT), sessions / $5 * $5, viewers / $5 * $5,
+        watch_ms / ($5 * 60000) * ($5 * 60000), peak / $5 * $5, views / $5 * $5, viewers
+    FROM leaves WHERE dimension = 'all' AND scope = $4 AND day BETWEEN $1 AND $2 AND $3 >= 0 AND viewers >= $5";
+
 const PUBLISHED_OF_SCOPE: &str = published_where!(
     "dimension IN ('all', 'protocol', 'transport', 'client', 'country', 'length', 'cut', 'machines') AND scope = $4"
 );
@@ -142,13 +151,18 @@ pub(super) async fn leaves(
     k: u32,
 ) -> Result<Vec<Part>, sqlx::Error> {
     let published = tier == Tier::Published;
-    let (of_scope, hours, paths) = if published {
-        (PUBLISHED_OF_SCOPE, PUBLISHED_HOURS_OF_SCOPE, PUBLISHED_PATHS)
+    let [of_scope, days, hours, paths] = if published {
+        [
+            PUBLISHED_OF_SCOPE,
+            PUBLISHED_DAYS,
+            PUBLISHED_HOURS_OF_SCOPE,
+            PUBLISHED_PATHS,
+        ]
     } else {
-        (OF_SCOPE, HOURS_OF_SCOPE, PATHS)
+        [OF_SCOPE, DAYS, HOURS_OF_SCOPE, PATHS]
     };
     let scope = if published && path.is_empty() { "*" } else { path };
-    let mut statements = vec![(of_scope, scope)];
+    let mut statements = vec![(of_scope, scope), (days, scope)];
     if span.last - span.first < MOST_DAYS_OF_HOURS {
         statements.push((hours, scope));
     }

@@ -13,10 +13,12 @@ use std::sync::Arc;
 use jiff::civil::Date;
 
 use crate::analytics::leaves::First;
+use crate::analytics::private::BOUNDED_PATHS;
+use crate::analytics::private::BOUNDED_SESSIONS;
 use crate::analytics::recorder::Session;
 use crate::analytics::recorder::Span;
 
-/// Facts about viewers of a day that are kept in mind, some six per viewer and path, of 9 to 18 bytes each. Beyond it
+/// Facts about viewers of a day that are kept in mind, some eight per viewer and path, of 9 to 18 bytes each. Beyond it
 /// nobody is the first any more: numbers of viewers may then be low, never wrong about someone.
 const MOST: usize = 8_000_000;
 
@@ -55,7 +57,15 @@ impl Firsts {
             self.day = Some(day);
             self.forget();
         }
-        self.bits(session, First::HERE, "")
+        let here = self.bits(session, First::HERE, "");
+        let is_new_path = here & First::of_path(First::HERE) != 0;
+        let paths = if is_new_path {
+            self.among(session, First::AMONG_PATHS, BOUNDED_PATHS)
+        } else {
+            0
+        };
+        here | paths
+            | self.among(session, First::AMONG_SESSIONS, BOUNDED_SESSIONS)
             | self.bits(session, First::PROTOCOL, session.protocol.name())
             | self.bits(session, First::TRANSPORT, session.transport.name())
     }
@@ -63,6 +73,22 @@ impl Firsts {
     /// As [`Self::of_beginning`], for a session that ends with a length of this class.
     pub(super) fn of_end(&mut self, session: &Session, class: usize) -> i64 {
         self.bits(session, First::LENGTH, &class.to_string())
+    }
+
+    /// The bit, when it is one of the first so many of its viewer.
+    fn among(&mut self, session: &Session, bit: i64, most: u32) -> i64 {
+        for n in 0..most {
+            let fact = self.hash.hash_one((session.viewer.day_id(), bit, n));
+            if self.seen.contains(&fact) {
+                continue;
+            }
+            return if self.seen.len() < MOST && self.seen.insert(fact) {
+                bit
+            } else {
+                0
+            };
+        }
+        0
     }
 
     /// The bit for all paths, and the one for this path.

@@ -24,6 +24,9 @@ const KNOWN_MS: i64 = 24 * HOUR_MS;
 
 const HOUR_MS: i64 = 3_600_000;
 
+/// Day 0.
+const EPOCH: Date = Date::constant(1970, 1, 1);
+
 /// A session as it lies in the store. All times are milliseconds since 1970.
 pub(super) struct Row {
     pub(super) id: [u8; 16],
@@ -69,6 +72,10 @@ impl First {
     pub(super) const PROTOCOL: i64 = 4;
     pub(super) const TRANSPORT: i64 = 16;
     pub(super) const LENGTH: i64 = 64;
+    /// The first session on one of the first three paths that its viewer watched: for `private`, as the next.
+    pub(super) const AMONG_PATHS: i64 = 256;
+    /// One of the first ten sessions of its viewer.
+    pub(super) const AMONG_SESSIONS: i64 = 512;
     /// The same for a path: the next bit.
     pub(super) const fn of_path(bit: i64) -> i64 {
         bit << 1
@@ -126,10 +133,14 @@ pub(super) enum Dimension {
     Cut,
     /// What is no audience.
     Machines,
+    /// Sessions and viewers of whom none counts for more than some (`private`).
+    Bounded,
+    /// [`Self::All`] of single days, which answers tell apart; `value` is the day's number. Never stored.
+    Day,
 }
 
 impl Dimension {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::All,
         Self::Protocol,
         Self::Transport,
@@ -139,6 +150,8 @@ impl Dimension {
         Self::Length,
         Self::Cut,
         Self::Machines,
+        Self::Bounded,
+        Self::Day,
     ];
     /// The name in the store.
     pub(super) fn name(self) -> &'static str {
@@ -152,6 +165,8 @@ impl Dimension {
             Self::Length => "length",
             Self::Cut => "cut",
             Self::Machines => "machines",
+            Self::Bounded => "bounded",
+            Self::Day => "day",
         }
     }
     /// The dimension of a name in the store; `None` for one of a later version.
@@ -215,6 +230,15 @@ impl Day {
     pub(super) fn back(&self, days: i64, zone: &TimeZone) -> Self {
         Self::on(self.date.checked_sub(days.days()).unwrap_or(Date::MIN), zone)
     }
+    /// The day of a number.
+    pub(super) fn numbered(number: i64, zone: &TimeZone) -> Self {
+        let date = EPOCH.checked_add(number.days()).unwrap_or(Date::MAX);
+        Self::on(date, zone)
+    }
+    /// Its date.
+    pub(super) fn date(&self) -> Date {
+        self.date
+    }
     /// The day of a date.
     pub(super) fn on(date: Date, zone: &TimeZone) -> Self {
         let start = |date: Date| {
@@ -224,7 +248,7 @@ impl Day {
         let first = start(date).unwrap_or(i64::MIN);
         let next = date.tomorrow().and_then(start).unwrap_or(i64::MAX);
         Self {
-            number: date.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24,
+            number: date.duration_since(EPOCH).as_hours() / 24,
             window: first..next,
             date,
         }
@@ -291,6 +315,16 @@ pub(super) fn of_day(rows: &[Row], day: &Day, window: &Range<i64>) -> BTreeMap<K
                 put(dimension, &value, measure(&rows, &window, bit(first)));
             }
         }
+        let viewer = if scope.is_empty() {
+            here
+        } else {
+            First::AMONG_PATHS
+        };
+        put(
+            Dimension::Bounded,
+            &everywhere,
+            bounded(&audience, &window, viewer),
+        );
         for ((dimension, class), leaf) in lengths(&audience, &window, bit(First::LENGTH)) {
             put(dimension, &class.to_string().into(), leaf);
         }
@@ -335,6 +369,16 @@ fn measure(rows: &[&Row], window: &Range<i64>, first: i64) -> Leaf {
             leaf.viewers += u64::from(row.firsts & first != 0);
         }
         leaf.views += u64::from(row.viewed_in(window));
+    }
+    leaf
+}
+
+/// Sessions that begin, of each viewer no more than some, and viewers, on no more than some paths each.
+fn bounded(rows: &[&Row], window: &Range<i64>, viewer: i64) -> Leaf {
+    let mut leaf = Leaf::default();
+    for row in rows.iter().filter(|row| row.began_in(window)) {
+        leaf.sessions += u64::from(row.firsts & First::AMONG_SESSIONS != 0);
+        leaf.viewers += u64::from(row.firsts & viewer != 0);
     }
     leaf
 }

@@ -26,12 +26,15 @@
 
 mod batch;
 mod cells;
+mod charts;
 mod closed;
 mod days;
 mod db;
 mod firsts;
 mod leaves;
+mod look;
 pub mod past;
+pub mod private;
 mod purge;
 pub mod query;
 mod recorder;
@@ -44,6 +47,7 @@ mod writer;
 
 use jiff::tz::TimeZone;
 
+pub use crate::analytics::look::Look;
 pub use crate::analytics::recorder::Recorder;
 pub use crate::analytics::recorder::SessionHandle;
 pub use crate::analytics::store::Mode;
@@ -114,6 +118,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Rtsp, Self::Mjpeg];
+
     /// The name in answers and in the store.
     pub fn name(self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::analytics::Options;
@@ -72,6 +73,8 @@ pub struct Stats {
     pub time_zone: TimeZone,
     /// Cells with fewer distinct viewers are `None`.
     pub k: u32,
+    /// For whom it is.
+    pub tier: Tier,
     /// Everything in the range, exact.
     pub total: Counts,
     /// What plays now.
@@ -92,6 +95,8 @@ pub struct Stats {
     pub staying: Vec<Staying>,
     /// By weekday (0 is Monday) and hour of the day; empty for ranges of less than four weeks.
     pub by_weekday_hour: Vec<Cell<(i8, i8)>>,
+    /// Every day of the range, or of more than two years those since the first on which somebody watched.
+    pub by_day: Vec<Cell<Date>>,
     /// By the hour's first moment: every hour of the range, or none when it is longer than 31 days.
     /// Viewer-days are the distinct viewers who watched in that hour.
     pub by_hour: Vec<Cell<Timestamp>>,
@@ -173,6 +178,7 @@ pub async fn stats(store: &Store, question: &Question) -> Result<Stats, StoreErr
         to: timestamp(asked.end),
         time_zone: zone.clone(),
         k: options.k,
+        tier: question.tier,
         total: answer.total(Dimension::All),
         live,
         by_path: answer.by_path(),
@@ -182,6 +188,7 @@ pub async fn stats(store: &Store, question: &Question) -> Result<Stats, StoreErr
         by_country: answer.by(Dimension::Country),
         by_length: answer.by_length(),
         staying: retention::curve(&answer.lengths(&playing), answer.k),
+        by_day: answer.by_day(&asked, zone),
         by_hour: answer.by_hour(&asked, zone),
         by_weekday_hour: answer.by_weekday_hour(&asked, zone),
         machines: answer.total(Dimension::Machines),
@@ -249,6 +256,11 @@ async fn look(
     Ok(found)
 }
 
+/// The range that an answer is about: whole days, in milliseconds since 1970.
+pub(super) fn asked_range(question: &Question, zone: &TimeZone) -> Range<i64> {
+    range(question, milliseconds(question.now), zone)
+}
+
 /// What was asked in whole days, in milliseconds since 1970.
 fn range(question: &Question, now_ms: i64, zone: &TimeZone) -> Range<i64> {
     // Whole days that closed, or all until now.
@@ -302,6 +314,10 @@ async fn sums(
     let with_now = asked.start..asked.end + 1; // what happens at this moment counts
     for day in &fresh {
         for (key, leaf) in leaves::of_day(rows, day, &with_now) {
+            if key.1 == Dimension::All && *key.0 == *path {
+                let told_apart = (key.0.clone(), Dimension::Day, day.number.to_string().into());
+                apart.entry((day.number, told_apart)).or_default().grow(leaf);
+            }
             apart.entry((day.number, key)).or_default().grow(leaf);
         }
     }

@@ -1,42 +1,43 @@
-//! The answer as text for a terminal. A pure function; nothing is coloured, columns line up in any font of
-//! one width. Not here: printing.
+//! The answer as text for a terminal or a file: numbers here, charts in `charts`. A pure function; columns line up in
+//! any font of one width. Not here: printing, and what it is printed on (`look`).
 
 use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use crate::analytics::query;
+use crate::analytics::charts;
+use crate::analytics::look::Look;
 use crate::analytics::query::Cell;
 use crate::analytics::query::Counts;
 use crate::analytics::query::Live;
 use crate::analytics::query::Stats;
-
-/// Characters of the longest bar.
-const BAR: u64 = 24;
-
-/// Heights of an hour.
-const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+use crate::analytics::query::Tier;
 
 /// What `louver stats` prints.
-pub fn render(stats: &Stats) -> String {
+pub fn render(stats: &Stats, look: &Look) -> String {
     let mut text = String::new();
     let zone = stats.time_zone.iana_name().unwrap_or("local time");
     let (from, to) = (minute(stats, stats.from), minute(stats, stats.to));
     line(&mut text, format_args!("{from} to {to} ({zone})\n"));
     totals(&mut text, stats);
-    breakdown(&mut text, "By path", &stats.by_path, stats.k);
-    breakdown(&mut text, "By protocol", &stats.by_protocol, stats.k);
-    breakdown(&mut text, "By transport", &stats.by_transport, stats.k);
-    breakdown(&mut text, "By player", &stats.by_client, stats.k);
-    breakdown(&mut text, "By country", &stats.by_country, stats.k);
-    by_length(&mut text, stats);
-    by_hour(&mut text, stats);
+    breakdown(&mut text, "By path", &stats.by_path, stats.k, look);
+    breakdown(&mut text, "By protocol", &stats.by_protocol, stats.k, look);
+    breakdown(&mut text, "By transport", &stats.by_transport, stats.k, look);
+    breakdown(&mut text, "By player", &stats.by_client, stats.k, look);
+    breakdown(&mut text, "By country", &stats.by_country, stats.k, look);
+    charts::by_length(&mut text, stats, look);
+    charts::staying(&mut text, stats, look);
+    charts::by_day(&mut text, stats, look);
+    charts::by_hour(&mut text, stats, look);
+    charts::by_weekday_hour(&mut text, stats, look);
+    served(&mut text, stats, look);
     notes(&mut text, stats);
     text
 }
 
-fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
+pub(super) fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
     text.write_fmt(what).expect("writing to a string does not fail");
+    text.truncate(text.trim_end_matches(' ').len());
     text.push('\n');
 }
 
@@ -53,14 +54,10 @@ fn totals(text: &mut String, stats: &Stats) {
         peak_concurrent,
         views,
     } = stats.total;
-    line(
-        text,
-        format_args!(
-            "Watching now  {:>9}{}",
-            stats.live.sessions,
-            where_now(&stats.live)
-        ),
-    );
+    if stats.tier == Tier::Console {
+        let (now, live) = (stats.live.sessions, where_now(&stats.live));
+        line(text, format_args!("Watching now  {now:>9}{live}"));
+    }
     line(text, format_args!("Sessions      {sessions:>9}"));
     line(text, format_args!("Views         {views:>9}"));
     line(text, format_args!("Viewer-days   {viewer_days:>9}"));
@@ -84,149 +81,91 @@ fn where_now(live: &Live) -> String {
 }
 
 /// A row per cell, those with the most sessions first; hidden ones last.
-fn breakdown(text: &mut String, title: &str, cells: &[Cell<String>], k: u32) {
+fn breakdown(text: &mut String, title: &str, cells: &[Cell<String>], k: u32, look: &Look) {
     if cells.is_empty() {
         return;
     }
-    let width = cells
-        .iter()
-        .map(|cell| cell.key.chars().count())
-        .chain([title.len()])
-        .max()
-        .unwrap_or(0);
-    let head = numbers(["sessions", "viewer-days", "watch time", "peak"]);
-    line(
-        text,
-        format_args!("\n{title:<width$}  {:<w$}  {head}", "", w = BAR as usize),
-    );
+    let names = cells.iter().map(|cell| cell.key.chars().count());
+    let width = names.chain([title.len()]).max().unwrap_or(0);
+    // Where it is narrow, two numbers are enough.
+    let shown = if look.width < width + 2 + WIDTH_OF_NUMBERS {
+        2
+    } else {
+        4
+    };
+    let length = look.bar_length(width + 4 + WIDTH_OF_NUMBERS);
+    let head = numbers(&["sessions", "viewer-days", "watch time", "peak"][..shown]);
+    let head = format!("{title:<width$}  {:length$}{head}", "");
+    line(text, format_args!("\n{}", look.title(&head)));
     let mut cells: Vec<_> = cells.iter().collect();
     cells.sort_by_key(|cell| std::cmp::Reverse(cell.counts.map(|counts| counts.sessions)));
-    let most = cells
-        .iter()
-        .filter_map(|cell| cell.counts)
-        .map(|c| c.sessions)
-        .max()
-        .unwrap_or(0);
+    let sessions = cells.iter().filter_map(|cell| cell.counts).map(|c| c.sessions);
+    let most = sessions.max().unwrap_or(0);
     for cell in cells {
         let key = &cell.key;
         let Some(counts) = cell.counts else {
-            line(
-                text,
-                format_args!("{key:<width$}  hidden: fewer than {k} viewers, or next to such a row"),
-            );
+            let why = look.dim(&format!("hidden: fewer than {k} viewers, or next to such a row"));
+            line(text, format_args!("{key:<width$}  {why}"));
             continue;
         };
-        let bar = bar(counts.sessions, most);
-        let numbers = numbers([
-            &counts.sessions.to_string(),
-            &counts.viewer_days.to_string(),
-            &duration(counts.watch_seconds),
-            &counts.peak_concurrent.to_string(),
-        ]);
+        let of_cell = [
+            counts.sessions.to_string(),
+            counts.viewer_days.to_string(),
+            duration(counts.watch_seconds),
+            counts.peak_concurrent.to_string(),
+        ];
+        let bar = look.bar(counts.sessions, most, length);
         line(
             text,
-            format_args!("{key:<width$}  {bar:<w$}  {numbers}", w = BAR as usize),
+            format_args!("{key:<width$}  {bar}{}", numbers(&of_cell[..shown])),
         );
     }
 }
+
+/// Columns of the numbers of a breakdown.
+const NUMBERS: [usize; 4] = [8, 11, 10, 4];
+const WIDTH_OF_NUMBERS: usize = 8 + 11 + 10 + 4 + 3 * 2;
 
 /// The columns after the bar.
-fn numbers([sessions, viewer_days, watch, peak]: [&str; 4]) -> String {
-    format!("{sessions:>8}  {viewer_days:>11}  {watch:>10}  {peak:>4}")
+fn numbers(texts: &[impl AsRef<str>]) -> String {
+    let mut row = String::new();
+    for (text, width) in texts.iter().zip(NUMBERS) {
+        let _ = write!(row, "  {:>width$}", text.as_ref()); // a String takes everything
+    }
+    row
 }
 
-fn bar(value: u64, most: u64) -> String {
-    let length = if most == 0 {
-        0
-    } else {
-        (value * BAR).div_ceil(most)
-    };
-    "█".repeat(usize::try_from(length).unwrap_or(0))
-}
-
-/// A row per class of length, the shortest first, and how many stayed that long.
-fn by_length(text: &mut String, stats: &Stats) {
-    let most = stats
-        .by_length
-        .iter()
-        .filter_map(|c| c.counts)
-        .map(|c| c.sessions)
-        .max();
-    let Some(most) = most else { return };
-    line(
-        text,
-        format_args!("\nBy length {:<w$}  sessions", "", w = BAR as usize + 4),
-    );
-    let limits = query::length_limits();
-    for cell in &stats.by_length {
-        let to = limits.get(cell.key).map(|s| u64::try_from(*s).unwrap_or(0));
-        let name = match (to, limits.last()) {
-            (Some(to), _) => format!("to {}", duration(to)),
-            (None, last) => format!("over {}", duration(last.map_or(0, |s| s.unsigned_abs()))),
-        };
-        match cell.counts {
-            Some(counts) => {
-                let (bar, sessions) = (bar(counts.sessions, most), counts.sessions);
-                line(
-                    text,
-                    format_args!("{name:<12}  {bar:<w$}  {sessions:>8}", w = BAR as usize),
-                );
-            }
-            None => line(text, format_args!("{name:<12}  hidden")),
-        }
+/// How well it was served, as far as something is known of that.
+fn served(text: &mut String, stats: &Stats, look: &Look) {
+    let health = &stats.health;
+    let mut lines = Vec::new();
+    if let Some([half, most]) = health.startup_ms {
+        lines.push(format!(
+            "First picture      {half} ms for half of them, {most} ms for nine of ten"
+        ));
     }
-    let stayed = stats.staying.iter().map(|point| {
-        let (share, after) = (
-            point.per_thousand as f64 / 10.0,
-            duration(point.seconds.unsigned_abs()),
-        );
-        format!("{share:.0} % after {after}")
-    });
-    let stayed: Vec<String> = stayed.collect();
-    if !stayed.is_empty() {
-        line(
-            text,
-            format_args!("Still watching (estimated): {}", stayed.join(", ")),
-        );
+    if let Some([half, most]) = health.loss_per_million {
+        let percent = |n: i64| n as f64 / 10_000.0;
+        let (half, most) = (percent(half), percent(most));
+        lines.push(format!(
+            "Packets lost       {half} % for half of them, {most} % for nine of ten"
+        ));
     }
-}
-
-/// One line per day, one character per hour.
-fn by_hour(text: &mut String, stats: &Stats) {
-    let watched = |cell: &Cell<Timestamp>| cell.counts.map(|counts| counts.watch_seconds);
-    let Some(most) = stats.by_hour.iter().filter_map(watched).max() else {
-        return;
-    };
-    line(
-        text,
-        format_args!("\nWatch time by hour (· hidden: fewer than {} viewers)", stats.k),
-    );
-    let mut days: Vec<(String, String)> = Vec::new();
-    for cell in &stats.by_hour {
-        let day = cell
-            .key
-            .to_zoned(stats.time_zone.clone())
-            .strftime("%a %Y-%m-%d")
-            .to_string();
-        if days.last().is_none_or(|(last, _)| *last != day) {
-            days.push((day, String::new()));
-        }
-        let height = match watched(cell) {
-            None => '·',
-            Some(0) => ' ',
-            Some(watched) => {
-                HEIGHTS[usize::try_from((watched * 8).div_ceil(most.max(1)))
-                    .unwrap_or(8)
-                    .clamp(1, 8)
-                    - 1]
-            }
-        };
-        if let Some((_, hours)) = days.last_mut() {
-            hours.push(height);
-        }
+    if let Some(jumped) = health.jumped_per_thousand {
+        let share = jumped as f64 / 10.0;
+        lines.push(format!(
+            "Fell behind        {share} % of sessions, and went on at a later picture"
+        ));
     }
-    for (day, hours) in days {
-        line(text, format_args!("{day}  {hours}"));
+    if health.attempts > 0 {
+        lines.push(format!("Got no picture     {} requests", health.attempts));
+    }
+    if health.online_seconds > 0 {
+        lines.push(format!("Streams were there {}", duration(health.online_seconds)));
+    }
+    if !lines.is_empty() {
+        line(text, format_args!("\n{}", look.title("How it was served")));
+        lines.iter().for_each(|of| line(text, format_args!("{of}")));
     }
 }
 
@@ -236,6 +175,15 @@ fn notes(text: &mut String, stats: &Stats) {
         line(
             text,
             format_args!("Sessions cannot be stored now: the newest are missing here until they can."),
+        );
+    }
+    if stats.tier == Tier::Published {
+        let k = stats.k;
+        line(
+            text,
+            format_args!(
+                "Days that are over, rounded down to multiples of {k}; totals are sums of what is shown."
+            ),
         );
     }
     let machines = stats.machines;
@@ -263,7 +211,7 @@ fn notes(text: &mut String, stats: &Stats) {
 }
 
 /// Two units are enough: `2 h 05 m`.
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -274,7 +222,7 @@ fn duration(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use crate::analytics::query::Health;
     use crate::analytics::query::Staying;
 
@@ -282,7 +230,7 @@ mod tests {
 
     use super::*;
 
-    fn counts(sessions: u64) -> Option<Counts> {
+    pub(in crate::analytics) fn counts(sessions: u64) -> Option<Counts> {
         Some(Counts {
             sessions,
             viewer_days: sessions,
@@ -292,7 +240,7 @@ mod tests {
         })
     }
 
-    fn stats() -> Stats {
+    pub(in crate::analytics) fn stats() -> Stats {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let cell = |key: &str, counts| Cell {
             key: key.to_string(),
@@ -329,6 +277,8 @@ mod tests {
                 per_thousand: 625,
             }],
             by_weekday_hour: Vec::new(),
+            by_day: Vec::new(),
+            tier: Tier::Console,
             health: Health::default(),
             store_is_failing: false,
             by_hour: vec![
@@ -352,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_table_lines_up_and_hides_what_is_hidden() {
-        let text = render(&stats());
+        let text = render(&stats(), &Look::plain(true));
         let expected = "\
 2026-11-21 00:00 to 2026-11-21 03:30 (Europe/Berlin)
 
@@ -363,25 +313,60 @@ Viewer-days          16
 Watch time    26 m 40 s
 Peak                  3
 
-By path                            sessions  viewer-days  watch time  peak
-webcam   ████████████████████████        10           10   16 m 40 s     3
-door     ███████████████                  6            6   10 m 00 s     3
+By path                                  sessions  viewer-days  watch time  peak
+webcam   ██████████████████████████████        10           10   16 m 40 s     3
+door     ██████████████████                     6            6   10 m 00 s     3
 
-By protocol                            sessions  viewer-days  watch time  peak
-rtsp         ████████████████████████        14           14   23 m 20 s     3
+By protocol                              sessions  viewer-days  watch time  peak
+rtsp         ██████████████████████████        14           14   23 m 20 s     3
 mjpeg        hidden: fewer than 5 viewers, or next to such a row
 
-By length                               sessions
-to 10 s       ███████████████                  6
-to 15 m 00 s  ████████████████████████        10
-Still watching (estimated): 62 % after 5 m 00 s
+By length                                               sessions
+to 10 s       ████████████████████████                         6
+to 15 m 00 s  ████████████████████████████████████████        10
 
-Watch time by hour (· hidden: fewer than 5 viewers)
-Sat 2026-11-21  ·▁█
+Still watching (estimated)
+after 5 m 00 s    █████████████████████████                   62 %
+
+By hour                                            sessions  watch time
+00:00    hidden: fewer than 5 viewers, or next to it
+01:00    █████                                            1    1 m 40 s
+02:00    ████████████████████████████████████████         8   13 m 20 s
 ";
         assert!(text.starts_with(expected), "{text}");
         assert!(
             text.contains("recorders and monitors, 2 sessions, 3 m 20 s"),
+            "{text}"
+        );
+        assert!(!text.contains("How it was served"), "nothing is known of that");
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_fewer_columns_and_plain_text_is_ascii() {
+        let mut stats = stats();
+        stats.health.startup_ms = Some([40, 120]);
+        stats.health.loss_per_million = Some([100, 5000]);
+        for width in [30, 45, 64, 80, 132] {
+            let look = Look {
+                width,
+                ..Look::plain(false)
+            };
+            let text = render(&stats, &look);
+            assert!(text.is_ascii(), "{text}");
+            assert_eq!(text.contains("peak"), width >= 52, "{width}: {text}");
+            assert_eq!(text.contains("webcam   ##"), width >= 64, "{width}: {text}");
+        }
+        let text = render(&stats, &Look::plain(false));
+        assert!(text.contains("\nPackets lost       0.01 % for half"), "{text}");
+    }
+
+    #[test]
+    fn what_is_published_says_so_and_tells_nothing_of_now() {
+        let mut stats = stats();
+        stats.tier = Tier::Published;
+        let text = render(&stats, &Look::plain(true));
+        assert!(
+            !text.contains("Watching now") && text.contains("multiples of 5"),
             "{text}"
         );
     }

@@ -7,6 +7,10 @@ use clap::Parser;
 use clap::Subcommand;
 use clap_complete::Shell;
 
+use crate::analytics::private::Epsilon;
+use crate::analytics::private::Table;
+use crate::web::api::Breakdown;
+
 const EXAMPLES: &str = "\
 Examples:
   louver                                 the first webcam (else a test picture), for this machine only
@@ -262,6 +266,8 @@ pub(super) struct Output {
 /// Of `stats`.
 #[derive(Args, Debug, Default, Clone)]
 pub(super) struct StatsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<StatsCommand>,
     #[command(flatten)]
     pub(super) places: Places,
     #[command(flatten)]
@@ -278,6 +284,64 @@ pub(super) struct StatsArgs {
     /// What may be given to others: days that are over, in multiples of k
     #[arg(long)]
     pub(super) published: bool,
+    /// Print CSV (RFC 4180) for spreadsheets
+    #[arg(long, conflicts_with = "json")]
+    pub(super) csv: bool,
+    /// In CSV, this breakdown alone: total, path, protocol, transport, client, country, length, staying, day, hour,
+    /// weekday_hour or machines
+    #[arg(long, value_name = "BREAKDOWN", requires = "csv", conflicts_with = "json", value_parser = breakdown)]
+    pub(super) by: Option<Breakdown>,
+}
+
+/// Of `stats`, beside showing them.
+#[derive(Subcommand, Debug, Clone)]
+pub(super) enum StatsCommand {
+    /// Print numbers that may be given away: days that are over, in multiples of k, or with noise
+    Export(ExportArgs),
+}
+
+/// Of `stats export`.
+#[derive(Args, Debug, Clone)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    pub(super) places: Places,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// From when, as for `stats` [default: seven days]
+    #[arg(long, value_name = "T")]
+    pub(super) since: Option<String>,
+    /// Until when [default: yesterday]
+    #[arg(long, value_name = "T")]
+    pub(super) until: Option<String>,
+    /// With noise that hides whether any one viewer was there (differential privacy). Each day has a budget of 1 for all
+    /// its tables; a table that was given out before is printed again and costs nothing
+    #[arg(long, requires = "epsilon")]
+    pub(super) private: bool,
+    /// What each day may cost: 0.1 is much noise, 1 is little and all of a day's budget
+    #[arg(long, value_name = "E", requires = "private", value_parser = epsilon)]
+    pub(super) epsilon: Option<Epsilon>,
+    /// With noise: total, path, client, country, protocol (viewers), or sessions (by path)
+    #[arg(long, value_name = "TABLE", requires = "private", default_value = "total", value_parser = table)]
+    pub(super) table: Table,
+}
+
+fn epsilon(text: &str) -> Result<Epsilon, String> {
+    Epsilon::parse(text)
+        .ok_or_else(|| "expected a number from 0.001 to 1, with three decimals at most".to_owned())
+}
+
+fn table(name: &str) -> Result<Table, String> {
+    Table::named(name).ok_or_else(|| {
+        let all = Table::ALL.map(Table::name).join(", ");
+        format!("expected one of {all}")
+    })
+}
+
+fn breakdown(name: &str) -> Result<Breakdown, String> {
+    Breakdown::named(name).ok_or_else(|| {
+        let all = Breakdown::ALL.map(Breakdown::name).join(", ");
+        format!("expected one of {all}")
+    })
 }
 
 /// Where configuration and data are.
@@ -359,6 +423,33 @@ mod tests {
         assert!(matches!(parse(&["check"]).command, Some(Command::Check(_))));
         // Only the first word can be a command.
         assert!(parse(&["pattern:", "check"]).command.is_none());
+    }
+
+    #[test]
+    fn one_form_at_a_time_and_a_breakdown_only_in_csv() {
+        let parse = |words: &str| CommandLine::try_parse_from(words.split(' '));
+        for good in [
+            "louver stats --csv",
+            "louver stats --csv --by weekday_hour --published",
+            "louver stats export",
+            "louver stats export --json --since 30d",
+            "louver stats export --private --epsilon 0.5 --table country",
+            "louver --data-dir d stats export --private --epsilon 1",
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "louver stats --csv --json",
+            "louver stats --by path",
+            "louver stats --json --by path",
+            "louver stats --csv --by viewer",
+            "louver stats export --private",
+            "louver stats export --epsilon 1",
+            "louver stats export --private --epsilon 2",
+            "louver stats export --private --epsilon 1 --table viewer",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -7,12 +7,14 @@ mod args;
 mod audit;
 mod check;
 mod devices;
+mod export;
 mod formats;
 mod papers;
 mod past;
 mod process;
 mod run;
 mod scan;
+mod screen;
 mod sources;
 mod stats;
 mod user;
@@ -115,7 +117,7 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
     }
     match command {
         Command::Run(_) => unreachable!("returned above"),
-        Command::Stats(args) => stats::stats(&args.places.clone().or(&before.places), &args),
+        Command::Stats(args) => stats::stats(&before.places, &args),
         Command::Check(places) => check::check(&places.or(&before.places)),
         Command::Devices(output) => devices::devices(output.json),
         Command::Formats(output) => formats::formats(output.json),

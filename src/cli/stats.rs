@@ -1,5 +1,7 @@
 //! `louver stats`: how the streams were watched, as the web server's `/api/v1/stats` answers too.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -17,11 +19,15 @@ use crate::audit::Purpose;
 use crate::base::clock::Clock;
 use crate::base::clock::SystemClock;
 use crate::cli::Failure;
+use crate::cli::args::ExportArgs;
 use crate::cli::args::Places;
 use crate::cli::args::StatsArgs;
+use crate::cli::args::StatsCommand;
 use crate::cli::audit;
+use crate::cli::export;
 use crate::cli::load;
 use crate::cli::result;
+use crate::cli::screen;
 use crate::cli::when;
 use crate::cli::when::End;
 use crate::config::Config;
@@ -30,34 +36,85 @@ use crate::config::places::data_dir;
 use crate::config::time_zone;
 use crate::web::api;
 
+/// Where statistics are asked for, and how they are kept.
+pub(super) struct Asked {
+    pub(super) config: Config,
+    pub(super) dir: PathBuf,
+    pub(super) options: analytics::Options,
+}
+
+impl Asked {
+    fn at(places: &Places) -> Result<Self, Failure> {
+        let config = load(places)?;
+        let zone = time_zone(&config.privacy.time_zone)
+            .ok_or_else(|| Failure::Usage("the time zone is unknown to this system".to_owned()))?;
+        let dir = data_dir(&config).map_err(Failure::usage)?;
+        let options = statistics(&config, zone)
+            .ok_or_else(|| Failure::Usage("the address of the statistics' database is none".to_owned()))?;
+        Ok(Self { config, dir, options })
+    }
+}
+
 /// Prints the statistics of the data directory; the relay may be running or not.
-pub(super) fn stats(places: &Places, args: &StatsArgs) -> Result<(), Failure> {
-    let config = load(places)?;
-    let zone = time_zone(&config.privacy.time_zone)
-        .ok_or_else(|| Failure::Usage("the time zone is unknown to this system".to_owned()))?;
-    let question = question(args, &zone)?;
-    let dir = data_dir(&config).map_err(Failure::usage)?;
-    let options = statistics(&config, zone)
-        .ok_or_else(|| Failure::Usage("the address of the statistics' database is none".to_owned()))?;
-    let answer = async {
-        let store = Store::open(&dir, Mode::ReadOnly, options).await?;
-        query::stats(&store, &question).await
+pub(super) fn stats(before: &Places, args: &StatsArgs) -> Result<(), Failure> {
+    let places = args.places.clone().or(before);
+    match &args.command {
+        None => show(&places, args),
+        Some(StatsCommand::Export(args)) => export(&args.places.clone().or(&places), args),
+    }
+}
+
+/// Numbers to be given away: with noise, or the published tier.
+fn export(places: &Places, args: &ExportArgs) -> Result<(), Failure> {
+    let range = StatsArgs {
+        output: args.output,
+        since: args.since.clone(),
+        until: args.until.clone(),
+        published: true,
+        csv: !args.output.json,
+        ..StatsArgs::default()
     };
+    if !args.private {
+        return show(places, &range);
+    }
+    let asked = Asked::at(places)?;
+    let question = question(&range, &asked.options.time_zone)?;
+    export::private(&asked, &question, args)
+}
+
+/// Waits for an answer.
+pub(super) fn run<T>(answer: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let answer = runtime.block_on(answer).map_err(Failure::running)?;
-    let viewed = Event::new(Actor::Shell, Action::ReportViewed, Purpose::Audience);
+    Ok(runtime.block_on(answer))
+}
+
+fn show(places: &Places, args: &StatsArgs) -> Result<(), Failure> {
+    let Asked { dir, options, .. } = Asked::at(places)?;
+    let question = question(args, &options.time_zone)?;
+    let answer = run(async {
+        let store = Store::open(&dir, Mode::ReadOnly, options).await?;
+        query::stats(&store, &question).await
+    })?;
+    let answer = answer.map_err(Failure::running)?;
     let path = question.path.as_deref().unwrap_or_default();
     let object = match path_name_error(path) {
         Some(_) if !path.is_empty() => "other",
         _ => path,
     };
-    audit::note_where_kept(&dir, viewed.object(object));
-    let text = match args.output.json {
-        true => api::to_line(&api::StatsJson::from(&answer)),
-        false => table::render(&answer),
+    let (text, action, rows) = if args.csv {
+        let table = api::stats_csv(&answer, args.by);
+        let rows = table.lines().count() as u64 - 1;
+        (table, Action::Exported, rows)
+    } else if args.output.json {
+        let line = api::to_line(&api::StatsJson::from(&answer));
+        (line, Action::ReportViewed, 0)
+    } else {
+        (table::render(&answer, &screen::look()), Action::ReportViewed, 0)
     };
+    let event = Event::new(Actor::Shell, action, Purpose::Audience);
+    audit::note_where_kept(&dir, event.object(object).amount(rows));
     result(text.as_bytes())
 }
 

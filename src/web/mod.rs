@@ -12,6 +12,7 @@ mod mjpeg;
 mod paper;
 mod problem;
 mod reply;
+mod report;
 mod route;
 mod site;
 mod snapshot;

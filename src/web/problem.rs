@@ -107,6 +107,15 @@ impl Problem {
             "give since and until as RFC 3339 times, such as 2026-05-01T00:00:00Z, since before until",
         )
     }
+    /// `?format=` or `?by=` is none.
+    pub(super) fn bad_form() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "the form is not usable",
+            "give format as json or csv; with csv, by may name one breakdown: total, path, protocol, transport, client, \
+             country, length, staying, day, hour, weekday_hour or machines",
+        )
+    }
     /// No picture came in time.
     pub(super) fn no_picture() -> Self {
         Self::new(

@@ -46,6 +46,8 @@ use crate::web::paper;
 use crate::web::problem::Problem;
 use crate::web::reply;
 use crate::web::reply::Body;
+use crate::web::report;
+use crate::web::report::Form;
 use crate::web::route;
 use crate::web::route::Live;
 use crate::web::route::Route;
@@ -249,8 +251,9 @@ impl Site {
         api::json(StatusCode::OK, &paths)
     }
 
-    /// Reads are in the audit trail too: who looked at which path. The name of a path that does not exist is not ours.
-    fn note_view(&self, asked: &Parts, question: &Question, stats: &Stats) {
+    /// Reads are in the audit trail too: who looked at which path, and how many rows left as a file. The name of a path
+    /// that does not exist is not ours.
+    fn note_view(&self, asked: &Parts, question: &Question, stats: &Stats, left: Option<u64>) {
         let actor = match &self.ctx.users {
             None => Actor::Local,
             Some(_) => auth::name(&asked.headers).map_or(Actor::Stranger, |name| self.ctx.audit.user(&name)),
@@ -260,8 +263,13 @@ impl Site {
         let object = known.map_or_else(String::new, |name| name.unwrap_or_else(|| "other".to_owned()));
         // What was counted, not what was asked for: a page that asks again each minute asks the same.
         let until = question.until.map_or("now".to_owned(), |until| until.to_string());
-        let view = Event::new(actor, Action::ReportViewed, Purpose::Audience)
+        let action = match left {
+            None => Action::ReportViewed,
+            Some(_) => Action::Exported,
+        };
+        let view = Event::new(actor, action, Purpose::Audience)
             .object(&object)
+            .amount(left.unwrap_or(0))
             .hidden(api::hidden_cells(stats))
             .params(format!("since={}&until={until}", stats.from));
         self.ctx.audit.note(view);
@@ -269,10 +277,12 @@ impl Site {
 
     async fn stats(&self, asked: &Parts) -> Result<Response<Body>, Problem> {
         let question = api::question(asked.uri.query(), self.ctx.clock.wall())?;
+        let form = Form::wished(asked.uri.query(), &asked.headers)?;
         match query::stats(&self.ctx.store, &question).await {
             Ok(stats) => {
-                self.note_view(asked, &question, &stats);
-                Ok(api::json(StatusCode::OK, &api::StatsJson::from(&stats)))
+                let (response, left) = report::answer(&stats, form);
+                self.note_view(asked, &question, &stats, left);
+                Ok(response)
             }
             Err(error) => {
                 tracing::warn!(%error, "The statistics could not be read.");

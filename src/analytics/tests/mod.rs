@@ -5,7 +5,9 @@ mod counting;
 mod days;
 mod keys;
 mod past;
+mod private;
 mod published;
+mod residue;
 mod trouble;
 mod views;
 

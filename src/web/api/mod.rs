@@ -3,8 +3,10 @@
 //! A shape may get more keys; none is renamed or taken away. `louver stats --json`, `devices --json` and
 //! `formats --json` print the same shapes. Not here: what the numbers mean (`analytics::query`).
 
+mod csv;
 mod machine;
 mod papers;
+mod private;
 mod stats;
 
 use std::time::SystemTime;
@@ -23,9 +25,15 @@ use crate::web::problem::Problem;
 use crate::web::reply;
 use crate::web::reply::Body;
 
+pub use csv::Breakdown;
+pub(super) use csv::CSV;
+pub(super) use csv::rows as csv_rows;
+pub use csv::stats_csv;
 pub use machine::DeviceJson;
 pub use machine::FormatsJson;
 pub use papers::DocumentJson;
+pub use private::PrivateJson;
+pub use private::private_csv;
 pub use stats::StatsJson;
 pub(super) use stats::hidden_cells;
 pub(super) use stats::question;

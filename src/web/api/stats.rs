@@ -1,4 +1,4 @@
-//! `/api/v1/stats` and `louver stats --json`: one shape for both.
+//! `/api/v1/stats` and `louver stats --json`: one shape for both. As a table for spreadsheets: `csv`.
 
 use std::time::SystemTime;
 
@@ -21,6 +21,8 @@ pub struct StatsJson {
     to: String,
     time_zone: Option<String>,
     k: u32,
+    /// `"console"` or `"published"`.
+    tier: &'static str,
     #[serde(flatten)]
     total: CountsJson,
     live: LiveJson,
@@ -30,6 +32,7 @@ pub struct StatsJson {
     by_client: Vec<ByClient>,
     by_country: Vec<ByCountry>,
     by_length: Vec<ByLength>,
+    by_day: Vec<ByDay>,
     by_hour: Vec<ByHour>,
     by_weekday_hour: Vec<ByWeekdayHour>,
     /// Estimated, with those who could not stay longer taken into account.
@@ -102,7 +105,7 @@ macro_rules! rows {
 }
 
 rows!(ByPath path, ByProtocol protocol, ByTransport transport);
-rows!(ByClient client, ByCountry country, ByLength seconds, ByHour hour);
+rows!(ByClient client, ByCountry country, ByLength seconds, ByDay day, ByHour hour);
 
 /// The mean of that hour in the weeks of the range.
 #[derive(Serialize)]
@@ -117,14 +120,18 @@ struct ByWeekdayHour {
 
 impl ByWeekdayHour {
     fn of(cell: &query::Cell<(i8, i8)>) -> Self {
-        let mean = |c: Counts| (c.watch_seconds as f64 / 36.0).round() / 100.0;
         Self {
             weekday: cell.key.0 + 1,
             hour: cell.key.1,
-            mean_concurrent: cell.counts.map(mean),
+            mean_concurrent: cell.counts.map(mean_concurrent),
             below_k: cell.counts.is_none(),
         }
     }
+}
+
+/// Sessions at the same time in an hour, on average.
+pub(super) fn mean_concurrent(hour: Counts) -> f64 {
+    (hour.watch_seconds as f64 / 36.0).round() / 100.0
 }
 
 #[derive(Serialize)]
@@ -162,8 +169,16 @@ impl From<&query::Health> for HealthJson {
     }
 }
 
+/// The name of a tier, in answers and in `?tier=`.
+pub(super) fn tier_name(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Console => "console",
+        Tier::Published => "published",
+    }
+}
+
 /// A class of lengths as `"60-300"`, the last one as `"14400-"`.
-fn length_class(class: &usize) -> String {
+pub(super) fn length_class(class: &usize) -> String {
     let limits = query::length_limits();
     let from = class
         .checked_sub(1)
@@ -186,6 +201,7 @@ impl From<&Stats> for StatsJson {
             to: time(&stats.to),
             time_zone: stats.time_zone.iana_name().map(str::to_owned),
             k: stats.k,
+            tier: tier_name(stats.tier),
             total: Some(stats.total).into(),
             live: LiveJson {
                 sessions: stats.live.sessions,
@@ -198,6 +214,7 @@ impl From<&Stats> for StatsJson {
             by_client: ByClient::all(&stats.by_client, String::clone),
             by_country: ByCountry::all(&stats.by_country, String::clone),
             by_length: ByLength::all(&stats.by_length, length_class),
+            by_day: ByDay::all(&stats.by_day, ToString::to_string),
             by_hour: ByHour::all(&stats.by_hour, time),
             by_weekday_hour: stats.by_weekday_hour.iter().map(ByWeekdayHour::of).collect(),
             staying: stats
@@ -232,7 +249,8 @@ pub(in crate::web) fn hidden_cells(stats: &Stats) -> u32 {
         .into_iter()
         .chain([&stats.by_country])
         .map(|cells| hidden(cells));
-    let all = words.sum::<usize>() + hidden(&stats.by_hour) + hidden(&stats.by_length);
+    let times = hidden(&stats.by_day) + hidden(&stats.by_hour) + hidden(&stats.by_length);
+    let all = words.sum::<usize>() + times;
     u32::try_from(all).unwrap_or(u32::MAX)
 }
 

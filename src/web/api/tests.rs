@@ -15,6 +15,7 @@ use crate::analytics::query::Health;
 use crate::analytics::query::Live;
 use crate::analytics::query::Stats;
 use crate::analytics::query::Staying;
+use crate::analytics::query::Tier;
 use crate::av::device::Coding;
 use crate::av::device::Device;
 use crate::av::device::FrameRate;
@@ -65,12 +66,13 @@ fn cell<K>(key: K, counts: Option<Counts>) -> Cell<K> {
     Cell { key, counts }
 }
 
-fn stats(zone: TimeZone) -> Stats {
+pub(super) fn stats(zone: TimeZone) -> Stats {
     Stats {
         from: time("2026-03-01T00:00:00Z"),
         to: time("2026-03-02T12:00:00Z"),
         time_zone: zone,
         k: 5,
+        tier: Tier::Console,
         total: counts(12),
         live: Live {
             sessions: 2,
@@ -87,6 +89,7 @@ fn stats(zone: TimeZone) -> Stats {
             seconds: 30,
             per_thousand: 750,
         }],
+        by_day: vec![cell("2026-03-01".parse().unwrap(), Some(counts(12)))],
         by_hour: vec![cell(time("2026-03-01T23:00:00Z"), Some(counts(12)))],
         by_weekday_hour: vec![cell((0, 13), Some(counts(60))), cell((6, 23), None)],
         machines: Counts::default(),
