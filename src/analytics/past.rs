@@ -24,6 +24,8 @@ use crate::analytics::leaves::Day;
 use crate::analytics::leaves::Ended;
 use crate::analytics::leaves::First;
 use crate::analytics::leaves::Row;
+use crate::analytics::private::BOUNDED_PATHS;
+use crate::analytics::private::BOUNDED_SESSIONS;
 use crate::analytics::purge;
 use crate::analytics::purge::Gone;
 use crate::analytics::store;
@@ -155,9 +157,19 @@ fn row<'s>(session: &'s PastSession, seen: &mut HashSet<Seen<'s>>) -> Row {
     };
     let mut firsts = bits(First::LENGTH, CLASSES[leaves::length_class(watched_ms)]);
     if session.began {
-        firsts |= bits(First::HERE, "");
+        let here = bits(First::HERE, "");
+        firsts |= here;
         firsts |= bits(First::PROTOCOL, session.protocol);
         firsts |= bits(First::TRANSPORT, session.transport);
+        // Of one viewer no more than so many count where noise is added.
+        let mut among = |bit: i64, most: u32| {
+            let mut places = CLASSES.into_iter().take(most as usize);
+            i64::from(places.any(|n| seen.insert((session.viewer, "", bit, n)))) * bit
+        };
+        firsts |= among(First::AMONG_SESSIONS, BOUNDED_SESSIONS);
+        if here & First::of_path(First::HERE) != 0 {
+            firsts |= among(First::AMONG_PATHS, BOUNDED_PATHS);
+        }
     }
     Row {
         id: [0; 16],

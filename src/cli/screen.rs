@@ -63,7 +63,7 @@ mod tests {
     fn a_file_gets_80_columns_without_colours() {
         let utf8 = [("LANG", "de_DE.UTF-8"), ("COLUMNS", "200"), ("TERM", "xterm")];
         assert_eq!(look(None, &utf8), Look::plain(true));
-        assert_eq!(look(None, &[]).colour, false);
+        assert!(!look(None, &[]).colour);
     }
 
     #[test]

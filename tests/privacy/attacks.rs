@@ -227,9 +227,14 @@ const ATTACKS: &[Attack] = &[
             "a20_a_clock_that_went_back_is_told_and_breaks_nothing",
         ],
     ),
-    held(21, "backups", &[]).but(&[stub(
+    held(
+        21,
         "backups",
-        &[(COMMANDS, "backup"), (SETTINGS, "backup"), ("src/backup", "")],
+        &["there_is_no_backup_that_could_bring_back_who_was_erased"],
+    )
+    .but(&[stub(
+        "backups",
+        &[(SETTINGS, "backup"), ("src/backup", "")],
         "a21_",
     )]),
     held(
@@ -299,11 +304,11 @@ const ATTACKS: &[Attack] = &[
         ],
         "a28_",
     )]),
-    held(29, "logs of others that are poisoned", &[]).but(&[stub(
-        "importers",
-        &[(COMMANDS, "AnonymizePast"), ("src/past", "")],
-        "a29_",
-    )]),
+    held(
+        29,
+        "logs of others that are poisoned",
+        &["poison_in_every_place_of_every_log_leaves_counts_alone"],
+    ),
     held(
         30,
         "diagnostics",
