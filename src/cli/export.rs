@@ -52,10 +52,11 @@ pub(super) fn private(asked: &Asked, question: &Question, args: &ExportArgs) -> 
         export.days.iter().filter(|day| !day.again).count(),
     );
     let rows = export.days.iter().map(|day| day.rows.len() as u64).sum();
-    let detail = format!(
-        "with noise, epsilon {epsilon} for each of {fresh} days, {} again",
-        days - fresh
-    );
+    let again = days - fresh;
+    let detail = match fresh {
+        0 => format!("with noise, {again} days again"),
+        _ => format!("with noise, epsilon {epsilon} for each of {fresh} days, {again} again"),
+    };
     audit::note_where_kept(&asked.dir, event(Outcome::Done).detail(detail).amount(rows));
     let text = match args.output.json {
         true => api::to_line(&api::PrivateJson::from(&export)),

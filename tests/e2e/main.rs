@@ -38,6 +38,7 @@ mod codecs; // every codec that ffmpeg puts into RTP
 mod containers; // files, downloads, RTMP, SRT, MPEG-TS as sources
 mod devices; // makes of cameras and their quirks
 mod dialogues; // the rules of RTSP, as dialogues by hand
+mod exports; // statistics that leave
 mod leftovers; // what crashes, endings and crowds leave
 mod limits; // each limit of the configuration
 mod matrix; // every publisher with every reader, as README has them

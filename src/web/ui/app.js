@@ -55,6 +55,7 @@ const WORDS = {
   statsNote: (from, k) => `Since ${from}. Numbers of fewer than ${k} viewers are not shown one by one. ` +
     "A viewer-day is one viewer on one calendar day; viewers cannot be linked from day to day.",
   noStats: "Nobody has watched in this period.",
+  csv: "As a table for spreadsheets (CSV)",
   hours: (h, m) => (m && h < 100 ? `${h} h ${m} min` : `${h} h`),
   minutes: (m, s) => (s ? `${m} min ${s} s` : `${m} min`),
   seconds: (s) => `${s} s`,
@@ -420,7 +421,10 @@ async function refreshStats() {
   try {
     const asked = period;
     const stats = await ask(`/api/v1/stats?${query}`);
-    if (asked === period) showStats(stats);
+    if (asked === period) {
+      showStats(stats);
+      byId("csv").href = here(`/api/v1/stats?${query}&format=csv`);
+    }
   } catch { /* the paths' banner says that the server is gone */ }
 }
 
