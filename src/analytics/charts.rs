@@ -110,17 +110,17 @@ pub(super) fn by_length(text: &mut String, stats: &Stats, look: &Look) {
     let Some(most) = stats.by_length.iter().filter_map(sessions).max() else {
         return;
     };
-    let length = look.bar_length(24);
-    let title = format!("{:<12}  {:length$}  sessions", "By length", "");
+    let length = look.bar_length(25);
+    let title = format!("{:<13}  {:length$}  sessions", "By length", "");
     line(text, format_args!("\n{}", look.title(&title)));
     for cell in &stats.by_length {
         let name = length_name(cell.key);
         match sessions(cell) {
             Some(sessions) => {
                 let bar = look.bar(sessions, most, length);
-                line(text, format_args!("{name:<12}  {bar}  {sessions:>8}"));
+                line(text, format_args!("{name:<13}  {bar}  {sessions:>8}"));
             }
-            None => line(text, format_args!("{name:<12}  {}", look.dim("hidden"))),
+            None => line(text, format_args!("{name:<13}  {}", look.dim("hidden"))),
         }
     }
 }

@@ -321,9 +321,9 @@ By protocol                              sessions  viewer-days  watch time  peak
 rtsp         ██████████████████████████        14           14   23 m 20 s     3
 mjpeg        hidden: fewer than 5 viewers, or next to such a row
 
-By length                                               sessions
-to 10 s       ████████████████████████                         6
-to 15 m 00 s  ████████████████████████████████████████        10
+By length                                                sessions
+to 10 s        ████████████████████████                         6
+to 15 m 00 s   ████████████████████████████████████████        10
 
 Still watching (estimated)
 after 5 m 00 s    █████████████████████████                   62 %
