@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::process::Output;
 use std::time::Duration;
 
+use crate::audience::zone_with_midnight_in;
 use crate::clips;
 use crate::http;
 use crate::http::LOCAL;
@@ -19,8 +20,10 @@ use crate::rtsp::Viewer;
 
 /// A relay on whose path `cam` somebody watched.
 fn watched() -> Relay {
-    let config = "[privacy]\nk = 1\n[paths.cam]\nsource = \"publish:\"";
-    let relay = Relay::start(Options::publish().config(config));
+    // No day ends during a test.
+    let zone = zone_with_midnight_in(Duration::from_secs(12 * 3600));
+    let config = format!("[privacy]\nk = 1\ntime_zone = \"{zone}\"\n[paths.cam]\nsource = \"publish:\"");
+    let relay = Relay::start(Options::publish().config(&config));
     let publisher = ffmpeg::publish(clips::h264(), &relay.rtsp("cam"), Transport::Tcp);
     relay.wait_for_state("cam", "ready");
     let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
