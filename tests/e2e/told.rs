@@ -158,7 +158,19 @@ const URLS: &[&str] = &[
 ];
 
 /// Whoever adds a route adds it above, or says here why it is not asked for: it is a stream, or has its own attacks.
-const NOT_CRAWLED: &[&str] = &["/live/"];
+const NOT_CRAWLED: &[&str] = &[
+    "/live/",
+    // What viewers hold tokens for: `src/rights/tests.rs`.
+    "/privacy/choices",
+    "/privacy/consent",
+    "/privacy/withdraw",
+    "/privacy/network",
+    "/privacy/receipt",
+    "/privacy/receipt/",
+    "/share/",
+    "/api/v1/shares",
+    "/api/v1/shares/",
+];
 
 /// What somebody may try who wants to single a viewer out.
 const CLEVER: &[&str] = &[

@@ -157,7 +157,7 @@ const ATTACKS: &[Attack] = &[
     .but(&[stub(
         "receipts, by which viewers erase",
         &[(ROUTES, "receipt")],
-        "a11_",
+        "a_receipt_shows_and_erases_one_session",
     )]),
     held(
         12,
@@ -203,9 +203,21 @@ const ATTACKS: &[Attack] = &[
         ],
     ),
     held(18, "forged receipts and consents", &[]).but(&[
-        stub("receipts", &[(ROUTES, "receipt"), ("src/rights", "")], "a18_"),
-        stub("consent tokens", &[(ROUTES, "consent")], "a18_"),
-        stub("links to share a report", &[(ROUTES, "/share")], "a18_"),
+        stub(
+            "receipts",
+            &[(ROUTES, "receipt"), ("src/rights", "")],
+            "forged_receipts_",
+        ),
+        stub(
+            "consent tokens",
+            &[(ROUTES, "consent")],
+            "only_who_shows_a_consent_that_counts",
+        ),
+        stub(
+            "links to share a report",
+            &[(ROUTES, "/share")],
+            "a_link_shows_the_days_before_today",
+        ),
     ]),
     held(
         19,
