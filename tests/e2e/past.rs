@@ -351,6 +351,7 @@ fn a_database_of_louvers_loses_what_is_of_single_viewers_when_no_relay_uses_it()
         command.args(["privacy", "anonymize-past", "--format", "louver", "--data-dir"]);
         command.arg(&data).arg(data.join("louver.db")).output().unwrap()
     };
+    relay.stats(); // it listens before it has a database, and answers only then
     let refused = unset();
     assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
     assert!(
