@@ -139,9 +139,7 @@ fn privacy(command: args::PrivacyCommand, before: &Places) -> Result<(), Failure
             ignore_harmless,
             paths,
         } => scan::scan(&paths, ignore_harmless),
-        args::PrivacyCommand::AnonymizePast(args) => {
-            past::anonymize(&args.places.clone().or(before), &args)
-        }
+        args::PrivacyCommand::AnonymizePast(args) => past::anonymize(&args.places.clone().or(before), &args),
         args::PrivacyCommand::Notice { args, lang } => {
             papers::notice(&args.places.clone().or(before), &args, &lang)
         }
