@@ -136,7 +136,7 @@ impl Recorder {
         }
     }
 
-    /// Somebody was allowed to watch, and asked at `asked`. It becomes a session with [`Attempt::begin`]; if it goes
+    /// Somebody was allowed to watch, and asked at `asked`. It becomes a session with `Attempt::begin`; if it goes
     /// before, it is counted as an attempt.
     pub fn attempt(
         &self,

@@ -13,11 +13,11 @@ use std::sync::PoisonError;
 pub enum Kind {
     /// Requests that were allowed and got no access unit.
     Attempts,
-    /// Classes of [`STARTUP_MS`], one count per session.
+    /// Classes of `STARTUP_MS`, one count per session.
     Startup,
-    /// Classes of [`LOSS_PER_MILLION`], one count per session whose player reports.
+    /// Classes of `LOSS_PER_MILLION`, one count per session whose player reports.
     Loss,
-    /// Classes of [`JUMPS`], one count per session.
+    /// Classes of `JUMPS`, one count per session.
     Jumps,
     /// Milliseconds that a stream was there.
     Online,

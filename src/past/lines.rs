@@ -30,7 +30,7 @@ impl Format {
     }
 
     /// Days that may be open at a time. Lines of requests come in the order of time but for some minutes around
-    /// midnight; lines of sessions when they end, up to [`LONGEST`] after they began.
+    /// midnight; lines of sessions when they end, up to `LONGEST` after they began.
     pub fn open_days(self) -> usize {
         match self {
             Self::Requests => 2,

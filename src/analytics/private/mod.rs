@@ -3,12 +3,12 @@
 //! The unit is a viewer-day, since a viewer has no name on the next day. Each viewer-day can change a table by a known
 //! amount at most, its **sensitivity**, because what one viewer adds is bounded when it is counted: three paths, ten
 //! sessions ([`BOUNDED_PATHS`], [`BOUNDED_SESSIONS`]). To each number of a table noise is added of which one step is
-//! exp(-epsilon / sensitivity) times as likely ([`laplace`]). Which rows a table has does not depend on who was there:
+//! exp(-epsilon / sensitivity) times as likely (`laplace`). Which rows a table has does not depend on who was there:
 //! all players of our table, all pairs of letters, all configured paths.
 //!
 //! What is done after the noise tells nothing more: numbers below zero become zero, and rows of countries are left out
 //! where the number may be noise alone. Watch time is not given out, since nothing bounds what one viewer adds to it
-//! in a day. Each table of a day is drawn once and costs a part of the day's budget ([`ledger`]). Not here: who asks.
+//! in a day. Each table of a day is drawn once and costs a part of the day's budget (`ledger`). Not here: who asks.
 
 mod laplace;
 mod ledger;
