@@ -97,7 +97,6 @@ struct Sets<N, K> {
     name: N,
     known: K,
     sets: Option<Vec<Vec<u8>>>,
-    changed: bool,
 }
 
 impl<N, K> Sets<N, K>
@@ -110,7 +109,6 @@ where
             name,
             known,
             sets: None,
-            changed: false,
         }
     }
 
@@ -121,18 +119,21 @@ where
         };
         let sets = self.sets.get_or_insert_with(&self.known);
         match sets.iter().position(|s| (self.name)(s) == Some(name)) {
-            Some(at) if sets[at] == nal => return,
             Some(at) => sets[at] = nal.to_vec(),
             None if sets.len() < MAX_SETS => sets.push(nal.to_vec()),
-            None => return,
+            None => {}
         }
-        sets.sort_by_key(|s| (self.name)(s));
-        self.changed = true;
     }
 
-    /// All sets, in the order of their types and numbers, if one is new.
+    /// All sets, in the order of their types and numbers, if one is new. A packet with two of one name has the second:
+    /// what is known is compared with what it ends with, or it would be news each time that it comes.
     fn changed(self) -> Option<Vec<Vec<u8>>> {
-        self.sets.filter(|_| self.changed)
+        let sorted = |mut sets: Vec<Vec<u8>>| {
+            sets.sort_by_key(|s| (self.name)(s));
+            sets
+        };
+        let sets = sorted(self.sets?);
+        (sets != sorted((self.known)())).then_some(sets)
     }
 }
 
@@ -170,6 +171,19 @@ mod tests {
         assert_eq!(h264.fmtp_param("packetization-mode"), Some("1"));
         assert!(!learn_parameter_sets(&mut h264, &SPS), "known by now");
         assert!(!learn_parameter_sets(&mut h264, &[0x65, 0x88, 0x84]));
+    }
+
+    #[test]
+    fn two_sets_of_one_number_in_a_packet_are_news_once() {
+        let mut h264 = track(Codec::H264, 90_000, None);
+        let mut stap = vec![0x78];
+        for set in [SPS, NEWER] {
+            stap.extend([0, 6]);
+            stap.extend(set);
+        }
+        assert!(learn_parameter_sets(&mut h264, &stap));
+        assert_eq!(parameter_set_payloads(&h264), [NEWER.to_vec()]);
+        assert!(!learn_parameter_sets(&mut h264, &stap));
     }
 
     #[test]
