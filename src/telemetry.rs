@@ -131,8 +131,8 @@ pub struct Metrics {
     pub packets_oversize: Counter,
     /// Datagrams of publishers that came out of their order and were put back into it.
     pub packets_reordered: Counter,
-    /// Readers attached now.
-    pub readers: Family<ByOutput, Gauge>,
+    /// Readers attached now; [`Metrics::attach`] counts them.
+    readers: Family<ByOutput, Gauge>,
     /// Bursts (or pictures) delivered.
     pub units_out: Family<ByOutput, Counter>,
     /// Bytes delivered.
@@ -159,7 +159,22 @@ pub struct Metrics {
     pub key_changes_late: Counter,
 }
 
+/// A reader that counts as attached while this lives.
+pub struct AttachedReader(Gauge);
+
+impl Drop for AttachedReader {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Metrics {
+    /// Counts one more reader that gets media this way, or would if it did not pause.
+    pub fn attach(&self, output: Output) -> AttachedReader {
+        let gauge = self.readers.get_or_create_owned(&ByOutput { output });
+        gauge.inc();
+        AttachedReader(gauge)
+    }
     /// All counters at zero, registered under their names.
     pub fn new() -> Arc<Self> {
         let mut m = Self {
@@ -279,11 +294,7 @@ mod tests {
     fn metrics_are_openmetrics_text_with_closed_labels() {
         let m = Metrics::new();
         m.lose(Reason::ReaderLagged, 3);
-        m.readers
-            .get_or_create(&ByOutput {
-                output: Output::RtspUdp,
-            })
-            .inc();
+        let readers = [(); 2].map(|()| m.attach(Output::RtspUdp));
         m.limit(Limit::AnnounceSize);
         let text = m.encode();
         assert!(
@@ -295,7 +306,9 @@ mod tests {
             text.contains("louver_lost_total{reason=\"ReaderLagged\"} 3"),
             "{text}"
         );
-        assert!(text.contains("louver_readers{output=\"RtspUdp\"} 1"), "{text}");
+        assert!(text.contains("louver_readers{output=\"RtspUdp\"} 2"), "{text}");
         assert!(text.ends_with("# EOF\n"));
+        drop(readers);
+        assert!(m.encode().contains("louver_readers{output=\"RtspUdp\"} 0"));
     }
 }

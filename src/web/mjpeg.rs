@@ -25,6 +25,7 @@ use crate::base::clock::SharedClock;
 use crate::hub::Picture;
 use crate::hub::PictureReader;
 use crate::privacy::Viewer;
+use crate::telemetry::AttachedReader;
 use crate::telemetry::ByOutput;
 use crate::telemetry::Metrics;
 use crate::telemetry::Output;
@@ -94,6 +95,7 @@ pub(super) struct Stream {
     sent: Instant,
     clock: SharedClock,
     metrics: Arc<Metrics>,
+    _attached: AttachedReader,
 }
 
 const MJPEG: ByOutput = ByOutput {
@@ -109,7 +111,6 @@ impl Stream {
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
-        metrics.readers.get_or_create(&MJPEG).inc();
         let feed = Feed {
             pictures,
             session: None,
@@ -122,6 +123,7 @@ impl Stream {
             session: None,
             sent: clock.now(),
             clock,
+            _attached: metrics.attach(Output::Mjpeg),
             metrics,
         }
     }
@@ -179,7 +181,6 @@ impl Body for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.metrics.readers.get_or_create(&MJPEG).dec();
         self.next = None; // and with it the other handle of the session
         let stuck = !self.parts.is_empty();
         if stuck && let Some(session) = self.session.take().and_then(Arc::into_inner) {

@@ -224,3 +224,21 @@ fn a_stream_is_shown_with_what_recorders_know_and_its_other_tracks_by_query() {
     assert!(media.all(|(_, p)| p[1] & 0x7f == 100 && p[12] == 100));
     relay.stop();
 }
+
+#[test]
+fn readers_are_counted_while_they_are_attached() {
+    let relay = pattern();
+    for (output, transport) in [("RtspTcp", Transport::Tcp), ("RtspUdp", Transport::Udp)] {
+        let viewers = [(); 2].map(|()| Viewer::watch(Conn::open(HOST, relay.addr("rtsp")), "cam", transport));
+        assert_eq!(relay.readers(output), 2);
+        let [leaving, cut_off] = viewers;
+        leaving.leave();
+        eventually("one has left", || (relay.readers(output) == 1).then_some(()));
+        drop(cut_off);
+        // By UDP it is kept until it is silent for too long: its connection may come back.
+        if transport == Transport::Tcp {
+            eventually("nobody", || (relay.readers(output) == 0).then_some(()));
+        }
+    }
+    relay.stop();
+}

@@ -295,6 +295,10 @@ impl Relay {
     pub fn limited(&self, key: &str) -> u64 {
         self.metric(&format!("louver_limit_reached_total{{limit=\"{key}\"}} "))
     }
+    /// Readers attached now: `RtspTcp`, `RtspUdp`, `Mjpeg`.
+    pub fn readers(&self, output: &str) -> u64 {
+        self.metric(&format!("louver_readers{{output=\"{output}\"}} "))
+    }
     /// TCP connections now.
     pub fn connections(&self) -> u64 {
         self.metric("louver_connections ")

@@ -25,6 +25,7 @@ use crate::egress::rtsp::delivery::Pumped;
 use crate::egress::rtsp::delivery::Tally;
 use crate::hub::Stream;
 use crate::hub::burst::Burst;
+use crate::telemetry::AttachedReader;
 use crate::telemetry::ByOutput;
 use crate::telemetry::Metrics;
 use crate::telemetry::Output;
@@ -151,6 +152,10 @@ impl Fanouts {
             });
         }
         shard.wake.notify_one();
+    }
+    /// Counts one more reader.
+    pub(super) fn attach(&self, output: Output) -> AttachedReader {
+        self.metrics.attach(output)
     }
     /// Adds what readers got to the program's counters.
     pub(super) fn count(&self, output: Output, tally: Tally) {

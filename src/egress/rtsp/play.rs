@@ -36,6 +36,7 @@ use crate::privacy::Viewer;
 use crate::proto::rtp::rtcp;
 use crate::proto::rtp::rtcp::Rtcp;
 use crate::proto::rtsp::server::RtpInfo;
+use crate::telemetry::AttachedReader;
 use crate::telemetry::Output;
 
 /// How one track goes out.
@@ -93,6 +94,8 @@ pub(super) struct Play {
     sealed: Option<Arc<Sealed>>,
     /// It counts as a session for as long as it lives.
     place: Option<Taken>,
+    /// It counts as a reader from its first PLAY on.
+    attached: Option<AttachedReader>,
 }
 
 impl Play {
@@ -137,6 +140,7 @@ impl Play {
             path: path.into(),
             sealed: None,
             place: None,
+            attached: None,
         }
     }
     /// Takes its place among all sessions.
@@ -233,6 +237,13 @@ impl Play {
             return Ok(());
         };
         self.state = State::Playing;
+        let tcp = matches!(self.ways.iter().flatten().next(), Some(TrackWay::Tcp(..)));
+        let (output, transport) = if tcp {
+            (Output::RtspTcp, Transport::Tcp)
+        } else {
+            (Output::RtspUdp, Transport::Udp)
+        };
+        self.attached.get_or_insert_with(|| fanouts.attach(output));
         if self.group.is_some() {
             self.join(at, now, fanouts, recorder);
             return Ok(());
@@ -241,12 +252,6 @@ impl Play {
             slot.delivery().resume_at(at);
             return self.catch_up(now, fanouts);
         }
-        let tcp = matches!(self.ways.iter().flatten().next(), Some(TrackWay::Tcp(..)));
-        let (output, transport) = if tcp {
-            (Output::RtspTcp, Transport::Tcp)
-        } else {
-            (Output::RtspUdp, Transport::Udp)
-        };
         let way = match (&self.udp, &self.heard) {
             (Some(udp), Some(heard)) if !tcp => Way::udp(Arc::clone(udp), Arc::clone(heard), &self.ways),
             _ => Way::tcp(Arc::clone(out), &self.ways),
