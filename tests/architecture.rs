@@ -134,6 +134,7 @@ const ROOMS: &[Room] = &[
         "config",
         &[
             "*::Options",
+            "analytics::Retention",
             "hub::PathName",
             "ingest::Source",
             "proto::rtsp::auth::User",

@@ -92,11 +92,11 @@ impl Options {
 /// How long what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Rows of single sessions (made coarse); 0: none is ever made.
+    /// Days, of rows of single sessions (made coarse); 0: none is ever made.
     pub sessions_days: u16,
-    /// What hours were like. Their days stay.
+    /// Days, of what hours were like. Their days stay.
     pub hours_days: u16,
-    /// What days were like.
+    /// Months, of what days were like.
     pub days_months: u16,
 }
 

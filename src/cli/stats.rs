@@ -120,15 +120,10 @@ fn show(places: &Places, args: &StatsArgs) -> Result<(), Failure> {
 
 /// The settings of the statistics. `None` for an address of a database that is none, which the configuration refuses.
 pub fn statistics(config: &Config, time_zone: TimeZone) -> Option<analytics::Options> {
-    let retention = config.privacy.retention;
     let options = analytics::Options {
         time_zone,
         k: config.privacy.k,
-        keep: analytics::Retention {
-            sessions_days: retention.sessions_days,
-            hours_days: retention.hours_days,
-            days_months: retention.days_months,
-        },
+        keep: config.privacy.retention,
         database: None,
     };
     match &config.stats.database {

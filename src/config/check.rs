@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use crate::analytics::Retention;
 use crate::config::Auth;
 use crate::config::Config;
 use crate::config::DatabaseUrl;
@@ -15,7 +16,6 @@ use crate::config::Multicast;
 use crate::config::PathEntry;
 use crate::config::Publish;
 use crate::config::Required;
-use crate::config::Retention;
 use crate::config::Rtsp;
 use crate::config::Rtsps;
 use crate::config::Rule;

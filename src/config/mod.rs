@@ -27,6 +27,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::analytics::Options;
+use crate::analytics::Retention;
 use crate::base::proxies::Cidr;
 use crate::config::credentials::User;
 use crate::hub::PathName;
@@ -326,27 +327,6 @@ fn is_database(text: &str) -> bool {
 /// (`CET-1CEST,M3.5.0,M10.5.0/3`). `None` for what is neither.
 pub fn time_zone(text: &str) -> Option<TimeZone> {
     TimeZone::get(text).or_else(|_| TimeZone::posix(text)).ok()
-}
-
-/// How long what of the audience is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// Rows of single sessions, made coarse; 0: none is made.
-    pub sessions_days: u16,
-    /// What hours were like.
-    pub hours_days: u16,
-    /// What days were like, in months.
-    pub days_months: u16,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            sessions_days: 7,
-            hours_days: 90,
-            days_months: 25,
-        }
-    }
 }
 
 /// Where statistics are kept.
