@@ -23,11 +23,6 @@ use crate::Fault;
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Memory that has grown by less than so many bytes for so long will not grow any more: longer than the two
-/// seconds between keyframes, of which servers keep one or two.
-const STILL: Duration = Duration::from_secs(3);
-const GROWTH: f64 = 100e3;
-
 /// A running program. Killed when dropped, with its children.
 pub(crate) struct Process {
     child: Child,
@@ -107,19 +102,6 @@ impl Process {
         let first = first.map_err(|_| "the program under measurement has ended")?;
         // A child may have ended since.
         Ok(first + all.filter_map(Result::ok).sum::<f64>())
-    }
-    /// Waits until the program's memory no longer grows, at most so long.
-    pub(crate) fn settle(&self, most: Duration) -> Result<(), Fault> {
-        let until = Instant::now() + most;
-        let (mut least, mut since) = (self.memory()?.resident, Instant::now());
-        while Instant::now() < until && since.elapsed() < STILL {
-            std::thread::sleep(STILL / 20);
-            let now = self.memory()?.resident;
-            if now > least + GROWTH {
-                (least, since) = (now, Instant::now());
-            }
-        }
-        Ok(())
     }
     /// Of the program and its children.
     pub(crate) fn memory(&self) -> Result<Memory, Fault> {

@@ -90,7 +90,8 @@ impl Server {
             _ => Some(Publisher::start(clip, addr, &url)?),
         };
         let warm_up = Duration::from_secs_f64(args.warm_up);
-        process.settle(if self.is_floor() { AT_ONCE } else { warm_up })?;
+        // All of it: memory that the start freed fills first, so that a server that does not grow need not be full.
+        std::thread::sleep(if self.is_floor() { AT_ONCE } else { warm_up });
         Ok(Served {
             _publisher: publisher,
             process,
