@@ -108,7 +108,7 @@ pub struct ByLimit {
     pub limit: Limit,
 }
 
-/// Labels of [`Metrics::readers`], [`Metrics::bytes_out`] and [`Metrics::units_out`].
+/// Labels of readers ([`Metrics::attach`]), [`Metrics::bytes_out`] and [`Metrics::units_out`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByOutput {
     pub output: Output,
@@ -131,7 +131,7 @@ pub struct Metrics {
     pub packets_oversize: Counter,
     /// Datagrams of publishers that came out of their order and were put back into it.
     pub packets_reordered: Counter,
-    /// Readers attached now; [`Metrics::attach`] counts them.
+    /// Readers attached now; `attach` counts them.
     readers: Family<ByOutput, Gauge>,
     /// Bursts (or pictures) delivered.
     pub units_out: Family<ByOutput, Counter>,
