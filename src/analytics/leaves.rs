@@ -91,6 +91,14 @@ pub(super) fn length_class(watched_ms: i64) -> usize {
 }
 
 impl Row {
+    /// Whether its viewer has no number: at level `anonymous`, or because it is forgotten.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.viewer == self.id
+    }
+    /// Whether its viewer came for the first time that day, at all or (of a path) there.
+    pub(super) fn is_first(&self, bit: i64) -> bool {
+        self.firsts & bit != 0
+    }
     fn began_in(&self, window: &Range<i64>) -> bool {
         !self.counted && window.contains(&self.started_ms)
     }
@@ -366,7 +374,7 @@ fn measure(rows: &[&Row], window: &Range<i64>, first: i64) -> Leaf {
     for row in rows {
         if row.began_in(window) {
             leaf.sessions += 1;
-            leaf.viewers += u64::from(row.firsts & first != 0);
+            leaf.viewers += u64::from(row.is_first(first));
         }
         leaf.views += u64::from(row.viewed_in(window));
     }
@@ -383,15 +391,23 @@ fn bounded(rows: &[&Row], window: &Range<i64>, viewer: i64) -> Leaf {
     leaf
 }
 
+/// How many viewers at least. Of those without numbers, only sessions that were the first of the day are certainly of
+/// different ones: else somebody who comes five times would be five.
+pub(super) fn distinct<'r>(rows: impl Iterator<Item = &'r Row>, first: i64) -> usize {
+    let (nameless, numbered): (Vec<&Row>, Vec<&Row>) = rows.partition(|row| row.is_nameless());
+    let viewers: HashSet<_> = numbered.iter().map(|row| row.viewer).collect();
+    viewers.len() + nameless.iter().filter(|row| row.is_first(first)).count()
+}
+
 /// As [`measure`], but a viewer is in every hour in which they watch, since their watch time is.
 fn measure_hour(rows: &[&Row], hour: &Range<i64>, first: i64) -> Leaf {
     let there: Vec<&Row> = rows.iter().copied().filter(|row| row.is_in(hour)).collect();
     let watched_there = there
         .iter()
         .filter(|row| row.began_in(hour) || row.played_in(hour).next().is_some());
-    let viewers: HashSet<_> = watched_there.map(|row| row.viewer).collect();
+    let viewers = distinct(watched_there.copied(), first);
     Leaf {
-        viewers: viewers.len() as u64,
+        viewers: viewers as u64,
         ..measure(&there, hour, first)
     }
 }
@@ -408,7 +424,7 @@ fn lengths(rows: &[&Row], window: &Range<i64>, first: i64) -> BTreeMap<(Dimensio
         for kind in &kinds[..1 + usize::from(ended.cut)] {
             let leaf = classes.entry((*kind, class)).or_default();
             leaf.sessions += 1;
-            leaf.viewers += u64::from(row.firsts & first != 0);
+            leaf.viewers += u64::from(row.is_first(first));
         }
     }
     classes
@@ -548,6 +564,21 @@ mod tests {
         );
         assert_eq!([hour(0).sessions, hour(1).sessions, hour(2).sessions], [1, 0, 0]);
         assert_eq!([hour(0).viewers, hour(1).viewers, hour(3).viewers], [1, 1, 0]);
+    }
+
+    #[test]
+    fn who_has_no_number_and_comes_five_times_is_one_viewer() {
+        let often: Vec<Row> = (0..5)
+            .map(|n| Row {
+                id: [n; 16],
+                viewer: [n; 16], // as read back where no number is stored
+                firsts: if n == 0 { !0 } else { 0 },
+                ..row(n, "a", &[(i64::from(n) * 1000, i64::from(n) * 1000 + 500)])
+            })
+            .collect();
+        let leaves = whole(&often);
+        let hour = leaf(&leaves, "a", Dimension::Hour, "0");
+        assert_eq!((hour.sessions, hour.viewers), (5, 1));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::analytics::db::Insert;
 use crate::analytics::db::Value;
 use crate::analytics::leaves;
 use crate::analytics::leaves::Day;
+use crate::analytics::leaves::First;
 use crate::analytics::leaves::Row;
 
 /// Sessions of the day that wait for others like them. Further ones get no row.
@@ -41,6 +42,9 @@ static INSERT: LazyLock<Insert> = LazyLock::new(|| {
 pub(super) struct Visit {
     pub(super) id: [u8; 16],
     pub(super) viewer: [u8; 16],
+    /// Whether it was its viewer's first on this path that day: of those without numbers, only such ones are certainly
+    /// of different viewers.
+    pub(super) first: bool,
     pub(super) day: i64,
     /// First second of the hour in which it began.
     pub(super) hour: Option<i64>,
@@ -58,6 +62,7 @@ impl Visit {
         Some(Self {
             id: row.id,
             viewer: row.viewer,
+            first: row.is_first(First::of_path(First::HERE)),
             day: day.number,
             hour: Some(day.hour_of(row.started_ms).start / 1000),
             path: row.path.clone(),
@@ -138,7 +143,11 @@ impl Pool {
     fn step<C: Hash + Eq>(&mut self, k: usize, told: &mut Told, class: impl Fn(&Visit) -> C) {
         let mut viewers: HashMap<C, HashSet<[u8; 16]>> = HashMap::new();
         for visit in &self.0 {
-            viewers.entry(class(visit)).or_default().insert(visit.viewer);
+            let nameless = visit.viewer == visit.id;
+            let in_class = viewers.entry(class(visit)).or_default();
+            if !nameless || visit.first {
+                in_class.insert(visit.viewer);
+            }
         }
         let enough = |visit: &Visit| viewers[&class(visit)].len() >= k;
         let (rows, rest) = std::mem::take(&mut self.0).into_iter().partition(enough);
@@ -176,6 +185,7 @@ mod tests {
         Visit {
             id: [n; 16],
             viewer: [n; 16],
+            first: true,
             day: 0,
             hour: Some(hour),
             path: "cam".into(),
@@ -210,6 +220,17 @@ mod tests {
         let mut pool = Pool::default();
         pool.add((0..50).map(|n| Visit {
             viewer: [1; 16],
+            ..visit(n, 0, "VLC", 0)
+        }));
+        let told = pool.tell(5, 1);
+        assert_eq!((told.rows.len(), told.residual.len()), (0, 50));
+    }
+
+    #[test]
+    fn one_viewer_without_a_number_who_comes_often_is_not_many() {
+        let mut pool = Pool::default();
+        pool.add((0..50).map(|n| Visit {
+            first: n == 0,
             ..visit(n, 0, "VLC", 0)
         }));
         let told = pool.tell(5, 1);

@@ -221,6 +221,7 @@ async fn rows_of_different_days_cannot_be_matched() {
                 Visit {
                     id,
                     viewer: viewer.begin().day_id(),
+                    first: true,
                     day: day as i64,
                     hour: Some(hour * 3600),
                     path: PATHS[any(3)].into(),
