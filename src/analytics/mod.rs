@@ -48,6 +48,7 @@ mod writer;
 use jiff::tz::TimeZone;
 
 pub use crate::analytics::look::Look;
+pub use crate::analytics::recorder::Attempt;
 pub use crate::analytics::recorder::Recorder;
 pub use crate::analytics::recorder::SessionHandle;
 pub use crate::analytics::store::Mode;

@@ -192,6 +192,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Whether a session of it is recorded: not of who opted out.
+    pub fn counts(&self) -> bool {
+        self.viewer.is_some()
+    }
     /// The first access unit was sent.
     pub fn begin(mut self) -> SessionHandle {
         self.begun = true;

@@ -67,6 +67,54 @@ impl Own {
     }
 }
 
+/// What a reader said of loss since it began, by source.
+#[derive(Default)]
+struct Losses {
+    /// Per source, of which a stream has few: its last totals.
+    last: Vec<Totals>,
+    lost: u64,
+    expected: u64,
+    /// Of those of which there was one report so far, in 256ths.
+    first: Vec<u8>,
+}
+
+/// Lost packets and the highest sequence number with its wraps, as the newest report of a source has them.
+struct Totals {
+    ssrc: u32,
+    lost: i32,
+    highest: u32,
+}
+
+impl Losses {
+    fn add(&mut self, block: &ReportBlock) {
+        let Some(last) = self.last.iter_mut().find(|totals| totals.ssrc == block.ssrc) else {
+            self.first.push(block.fraction_lost);
+            self.last.push(Totals {
+                ssrc: block.ssrc,
+                lost: block.cumulative_lost,
+                highest: block.highest_sequence,
+            });
+            return;
+        };
+        let expected = block.highest_sequence.wrapping_sub(last.highest);
+        // Beyond that it went backwards: the reader began anew.
+        if expected < 1 << 24 {
+            let lost = i64::from(block.cumulative_lost) - i64::from(last.lost);
+            self.lost += u64::try_from(lost).unwrap_or(0).min(expected.into()); // duplicates count negative
+            self.expected += u64::from(expected);
+        }
+        (last.lost, last.highest) = (block.cumulative_lost, block.highest_sequence);
+    }
+    fn per_million(&self) -> Option<u64> {
+        if let Some(per_million) = (self.lost * 1_000_000).checked_div(self.expected) {
+            return Some(per_million);
+        }
+        let reports = u64::try_from(self.first.len()).ok().filter(|n| *n > 0)?;
+        let lost: u64 = self.first.iter().map(|lost| u64::from(*lost)).sum();
+        Some(lost * 1_000_000 / 256 / reports)
+    }
+}
+
 /// Collects what the readers of a stream report.
 pub(super) struct Reports(Mutex<Windows>);
 
@@ -149,6 +197,7 @@ impl Reports {
 pub struct Reporter {
     stream: Arc<Stream>,
     own: Mutex<Own>,
+    losses: Mutex<Losses>,
 }
 
 impl Reporter {
@@ -157,17 +206,24 @@ impl Reporter {
         Self {
             stream,
             own: Mutex::default(),
+            losses: Mutex::default(),
         }
     }
     /// It tells how it receives: blocks about our own sources count, others are passed over.
     pub fn report(&self, blocks: &[ReportBlock], now: Instant) {
         let mut own = self.own.lock().expect(NOT_POISONED);
+        let mut losses = self.losses.lock().expect(NOT_POISONED);
         for block in blocks {
             if let Some(rate) = self.stream.rate_of(block.ssrc) {
                 let (lost, jitter) = (block.fraction_lost, block.jitter);
                 self.stream.reports().add(&mut own, lost, jitter, rate, now);
+                losses.add(block);
             }
         }
+    }
+    /// Packets lost of a million, over the whole time; `None` if it never reported. For a histogram of sessions.
+    pub fn lost_per_million(&self) -> Option<u64> {
+        self.losses.lock().expect(NOT_POISONED).per_million()
     }
 }
 
@@ -219,6 +275,30 @@ mod tests {
             "nonsense is not counted"
         );
         assert_eq!(reports.get(start + WINDOW * 3 / 2), of(52, 25.0, 10.0));
+    }
+
+    #[test]
+    fn loss_of_a_session_is_the_growth_of_what_its_reports_add_up() {
+        let block = |ssrc, cumulative_lost, highest_sequence, fraction_lost| ReportBlock {
+            ssrc,
+            fraction_lost,
+            cumulative_lost,
+            highest_sequence,
+            jitter: 0,
+            last_sr: 0,
+            delay_since_last_sr: 0,
+        };
+        let mut losses = Losses::default();
+        assert_eq!(losses.per_million(), None);
+        losses.add(&block(1, 7, 1000, 64));
+        assert_eq!(losses.per_million(), Some(250_000), "the only report there is");
+        losses.add(&block(1, 17, 66_000, 0));
+        assert_eq!(losses.per_million(), Some(10 * 1_000_000 / 65_000));
+        losses.add(&block(1, 12, 76_000, 0)); // doubles
+        losses.add(&block(1, 0, 5, 0)); // began anew
+        losses.add(&block(2, 900, 100, 0)); // another source: not a difference to the first
+        losses.add(&block(2, 900, 25_100, 0));
+        assert_eq!(losses.per_million(), Some(10 * 1_000_000 / 100_000));
     }
 
     #[test]

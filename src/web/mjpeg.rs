@@ -17,14 +17,11 @@ use hyper::body::Body;
 use hyper::body::Frame;
 use tokio_util::sync::CancellationToken;
 
-use crate::analytics::Protocol;
-use crate::analytics::Recorder;
+use crate::analytics::Attempt;
 use crate::analytics::SessionHandle;
-use crate::analytics::Transport;
 use crate::base::clock::SharedClock;
 use crate::hub::Picture;
 use crate::hub::PictureReader;
-use crate::privacy::Viewer;
 use crate::telemetry::AttachedReader;
 use crate::telemetry::ByOutput;
 use crate::telemetry::Metrics;
@@ -76,20 +73,14 @@ impl Feed {
 
 type NextPicture = Pin<Box<dyn Future<Output = Option<(Feed, Arc<Picture>)>> + Send>>;
 
-/// Who the session will be of; there is no session before the first picture.
-pub(super) struct Newcomer {
-    pub(super) recorder: Recorder,
-    /// `None` for who opted out.
-    pub(super) viewer: Option<Viewer>,
-}
-
 /// The body: asks for a picture when hyper asks for bytes.
 pub(super) struct Stream {
     /// `None` when the stream is over.
     next: Option<NextPicture>,
     /// What is left of the picture being sent: at most itself and the boundary.
     parts: VecDeque<Bytes>,
-    newcomer: Option<Newcomer>,
+    /// Who the session will be of; there is no session before the first picture.
+    newcomer: Option<Attempt>,
     session: Option<Arc<SessionHandle>>,
     /// When the newest picture was given out.
     sent: Instant,
@@ -106,7 +97,7 @@ impl Stream {
     /// Begins a stream. The session begins with the first picture and ends when this is dropped.
     pub(super) fn new(
         pictures: PictureReader,
-        newcomer: Newcomer,
+        newcomer: Attempt,
         clock: SharedClock,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
@@ -130,12 +121,11 @@ impl Stream {
 
     /// Counts a picture that is sent now; the first one begins the session.
     fn count(&mut self, feed: &mut Feed, picture: &Picture) {
-        if let Some(Newcomer { recorder, viewer }) = self.newcomer.take() {
-            if viewer.is_some() {
+        if let Some(newcomer) = self.newcomer.take() {
+            if newcomer.counts() {
                 feed.pictures.count_as_viewer();
             }
-            let path = feed.pictures.path().name().as_str();
-            let session = Arc::new(recorder.begin(viewer, path, Protocol::Mjpeg, Transport::Tcp));
+            let session = Arc::new(newcomer.begin());
             feed.session = Some(Arc::clone(&session));
             self.session = Some(session);
         }

@@ -19,6 +19,8 @@ use hyper::http::request::Parts;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
+use crate::analytics::Protocol;
+use crate::analytics::Transport;
 use crate::analytics::query;
 use crate::analytics::query::Question;
 use crate::analytics::query::Stats;
@@ -200,10 +202,14 @@ impl Site {
     }
 
     fn mjpeg(&self, path: &Arc<Path>, asked: &Parts, peer: &PeerAddr) -> Response<Body> {
-        let newcomer = mjpeg::Newcomer {
-            recorder: self.ctx.recorder.clone(),
-            viewer: self.admit(path.name().as_str(), asked, peer),
-        };
+        let name = path.name().as_str();
+        let newcomer = self.ctx.recorder.attempt(
+            self.admit(name, asked, peer),
+            name.into(),
+            Protocol::Mjpeg,
+            Transport::Tcp,
+            self.ctx.clock.now(),
+        );
         let stream = mjpeg::Stream::new(
             self.subscribe(path),
             newcomer,

@@ -205,9 +205,10 @@ impl Delivery {
     }
     /// Ends the statistics session and lets go of the socket now, whoever still holds this value.
     pub(super) fn end(&mut self) {
+        let lost = self.way.lost_per_million();
         self.way = Way::Gone;
         if let Some(session) = self.session.take() {
-            session.arrived(None, self.jumps);
+            session.arrived(lost, self.jumps);
             if self.stream.has_ended() {
                 session.stream_ended();
             }
@@ -217,7 +218,7 @@ impl Delivery {
     /// Ends the statistics session as of an earlier moment.
     pub(super) fn end_at(&mut self, last_seen: Instant) {
         if let Some(session) = self.session.take() {
-            session.arrived(None, self.jumps);
+            session.arrived(self.way.lost_per_million(), self.jumps);
             session.end_at(last_seen);
         }
     }

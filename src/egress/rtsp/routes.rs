@@ -112,6 +112,10 @@ impl Heard {
         }
         true
     }
+    /// Packets lost of a million, as it says; `None` if it does not.
+    pub(super) fn lost_per_million(&self) -> Option<u64> {
+        self.reporter.as_ref()?.lost_per_million()
+    }
     /// Whether it said good-bye.
     pub(super) fn left(&self) -> bool {
         self.left.load(Ordering::Relaxed)

@@ -129,6 +129,13 @@ impl Way {
             moves: 0,
         }
     }
+    /// What its reader says of loss. By TCP nothing can be lost on the way, whatever is reported.
+    pub(super) fn lost_per_million(&self) -> Option<u64> {
+        match self {
+            Self::Udp { heard, .. } => heard.lost_per_million(),
+            Self::Tcp { .. } | Self::Gone => None,
+        }
+    }
     /// Follows a reader whose packets come from other ports than it said. Costs a look at a number.
     pub(super) fn follow(&mut self) {
         let Self::Udp {

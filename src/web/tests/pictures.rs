@@ -231,3 +231,35 @@ async fn when_the_program_ends_streams_end_whole_and_sessions_are_stored() {
     assert_eq!(within(client.byte()).await, None);
     drop(idle);
 }
+
+#[tokio::test]
+async fn how_long_viewers_wait_for_their_first_picture_is_told_and_who_got_none_is_an_attempt() {
+    let served = Served::start().await;
+    let path = served.camera("cam");
+    let gone = Client::watch(&served, "cam", "").await;
+    served
+        .until("asking", |_| path.demand().borrow().pictures == 1)
+        .await;
+    drop(gone);
+    served
+        .until("leaving", |_| path.demand().borrow().pictures == 0)
+        .await;
+    for _ in 0..5 {
+        let mut client = Client::watch(&served, "cam", "").await;
+        path.pictures().publish(picture(64, 100));
+        client.part().await;
+    }
+    let health = async {
+        loop {
+            let health = served.get("/api/v1/stats?path=cam").await.json()["health"].take();
+            if health["attempts"] == 1 && !health["startup_ms"].is_null() {
+                return health;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let health = tokio::time::timeout(Duration::from_secs(20), health)
+        .await
+        .unwrap();
+    assert!(health["startup_ms"]["p50"].as_i64().unwrap() > 0, "{health}");
+}
