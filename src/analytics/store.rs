@@ -48,17 +48,23 @@ const LOCK_NUMBER: i64 = 0x6c6f_7576_6572;
 /// How long a server may take to be there.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// What every connection to PostgreSQL is told: where the tables are, and that neither a lock nor a statement may
-/// hold us up for ever.
-const SERVER_OPTIONS: [(&str, &str); 4] = [
+/// What every connection to PostgreSQL is told: where the tables are, that neither a lock nor a statement may hold us
+/// up for ever, and that a relay whose machine went without a word holds the lock for half a minute and not for hours.
+const SERVER_OPTIONS: [(&str, &str); 7] = [
     ("search_path", "louver"),
     ("lock_timeout", "2s"),
     ("statement_timeout", "60s"),
     ("idle_in_transaction_session_timeout", "60s"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "4"),
 ];
 
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// As often, the lock of a server is asked for: it may have to notice that a relay which was killed is gone.
+const SERVER_LOCK_TRIES: u32 = 50;
 
 /// What a store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +99,9 @@ pub enum StoreError {
     #[error("{file} is not there, or is no database of Louver's; give a louver.db")]
     NotOurs { file: PathBuf },
     /// Another relay writes to that server's database.
-    #[error("the statistics' database is in use by another louver; stop it or give each its own database")]
+    #[error(
+        "the statistics' database is in use by another louver; stop it, or give each its own database in [stats]"
+    )]
     InUseThere,
     /// The tables on the server are of another version, or may not be made.
     #[error(
@@ -112,10 +120,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same may work a moment later: the server is not there, or starts, or has no room.
+    /// Whether the same may work a moment later: the server is not there, or starts, or has no room. That another
+    /// relay writes there is a mistake of whoever starts the second one.
     fn is_of_the_moment(&self) -> bool {
         match self {
-            Self::Stuck | Self::InUseThere | Self::Database(sqlx::Error::Io(_)) => true,
+            Self::Stuck => true,
+            // A certificate that is none of the server's comes as data that are not valid.
+            Self::Database(sqlx::Error::Io(error)) => error.kind() != io::ErrorKind::InvalidData,
             // Classes of SQLSTATE: connections, resources, operators' intervention.
             Self::Database(sqlx::Error::Database(error)) => error
                 .code()
@@ -132,6 +143,7 @@ pub struct Server(Arc<PgConnectOptions>);
 impl Server {
     /// Reads `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with what libpq understands behind a `?`. What is missing
     /// comes from the environment, as for every program of PostgreSQL: `PGHOST`, `PGPASSWORD`, `PGPASSFILE` and so on.
+    /// `sslmode=verify-full` demands TLS and a certificate of that host, by the system's authorities or `sslrootcert`.
     /// `None` when it is something else.
     pub fn parse(url: &str) -> Option<Self> {
         if !["postgres://", "postgresql://"]
@@ -183,8 +195,8 @@ impl Store {
     /// again later.
     ///
     /// # Errors
-    /// When the directory cannot be used, another relay uses it, there is nothing to read yet, or the tables are none
-    /// of ours.
+    /// When the directory cannot be used, another relay uses it or the server's database, there is nothing to read yet,
+    /// or the tables are none of ours.
     pub async fn open(data_dir: &Path, mode: Mode, options: Options) -> Result<Self, StoreError> {
         let (place, lock) = match &options.database {
             Some(server) => (Place::Server(Box::new(server.connect_options())), None),
@@ -332,7 +344,7 @@ async fn open_server_to_write(options: &PgConnectOptions) -> Result<Db, StoreErr
     let mut tries = 0;
     while db.number(take, &[Value::Int(LOCK_NUMBER)]).await? == 0 {
         tries += 1;
-        if tries == LOCK_TRIES {
+        if tries == SERVER_LOCK_TRIES {
             return Err(StoreError::InUseThere);
         }
         tokio::time::sleep(LOCK_PAUSE).await;

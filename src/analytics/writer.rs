@@ -336,6 +336,7 @@ impl Writer {
     /// Stores what changed, and answers who waits for that.
     async fn store(&mut self) {
         loop {
+            self.leave_file_that_vanished().await;
             let done = tokio::time::timeout(STUCK, self.try_store()).await;
             let done = done.unwrap_or(Err(StoreError::Stuck));
             let failed = done.is_err();
@@ -390,6 +391,10 @@ impl Writer {
             return Err(StoreError::Replaced);
         }
         db.commit().await?;
+        if self.file_vanished() {
+            // What was just stored is in a file that nobody finds. The next try leaves it.
+            return Ok(());
+        }
         for Stored {
             id,
             spans_done,
@@ -458,11 +463,15 @@ impl Writer {
         self.changed.extend(self.known.keys());
     }
 
+    /// Whether the file that this run writes to is no longer where it was.
+    fn file_vanished(&self) -> bool {
+        self.run.is_some_and(|run| self.store.file_id() != run.file)
+    }
+
     /// The old connection is closed before a new one is opened: while closing, SQLite removes the WAL at
     /// the path, whosever it is.
     async fn leave_file_that_vanished(&mut self) {
-        let known_file = self.run.and_then(|run| run.file);
-        if self.db.is_none() || self.store.file_id() == known_file {
+        if self.db.is_none() || !self.file_vanished() {
             return;
         }
         tracing::warn!("The file of the session store is gone. A new one is begun.");

@@ -139,6 +139,23 @@ async fn a_file_that_vanishes_is_made_again_with_who_watches() {
     rig.stop().await;
 }
 
+#[tokio::test]
+async fn who_leaves_just_after_the_file_vanished_is_not_stored_into_what_nobody_finds() {
+    let home = Home::sqlite();
+    let rig = Rig::start(&home, NOON).await;
+    let stays = rig.watch(1, VLC, "webcam");
+    rig.pass(10).await;
+    for name in ["louver.db", "louver.db-wal", "louver.db-shm"] {
+        fs::remove_file(home.path().join(name)).unwrap();
+    }
+    drop(rig.watch(2, VLC, "webcam"));
+    rig.recorder.flushed().await; // long before the writer looks by itself
+    let answer = rig.ask(None).await;
+    assert_eq!((answer.total.sessions, answer.live.sessions), (2, 1));
+    drop(stays);
+    rig.stop().await;
+}
+
 impl Rig {
     async fn try_count(&self) -> Option<i64> {
         let mut reader = self.store.reader().await.ok()?;
@@ -302,10 +319,16 @@ async fn a_store_that_refuses_loses_no_session(home: Home) {
 
 /// Starts and stops a server of a test's own, as `scripts/postgres` does.
 fn server(what: &str, dir: &Path) -> String {
+    server_at(what, dir, None)
+}
+
+/// The same for a server that speaks TLS on a port.
+fn server_at(what: &str, dir: &Path, port: Option<u16>) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/postgres");
     let output = std::process::Command::new(script)
         .arg(what)
         .arg(dir)
+        .envs(port.map(|port| ("PORT", port.to_string())))
         .output()
         .unwrap();
     assert!(
@@ -358,6 +381,59 @@ async fn a_server_that_stops_and_starts_again_loses_no_session() {
     rig.stop().await;
 }
 
+/// A certificate for this name that nobody else signed, with its key.
+fn certificate(name: &str) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let pem = |label: &str, der: &[u8]| {
+        let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
+        format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
+    };
+    (
+        pem("CERTIFICATE", certificate.der()),
+        pem("PRIVATE KEY", &key.serialize_der()),
+    )
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_is_reached_by_tls_and_must_be_the_one_that_is_meant() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::Builder::new()
+        .permissions(open_to_all())
+        .tempdir()
+        .unwrap();
+    let (certificate, key) = certificate("localhost");
+    let [crt, pem, other] = ["server.crt", "server.key", "other.crt"].map(|name| dir.path().join(name));
+    fs::write(&crt, certificate).unwrap();
+    fs::write(&pem, key).unwrap();
+    fs::set_permissions(&pem, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&other, self::certificate("localhost").0).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    server_at("start", dir.path(), Some(port));
+    let _ended = Server(dir.path());
+
+    let open = async |host: &str, root: &Path| {
+        let url = format!(
+            "postgres://louver@{host}:{port}/postgres?sslmode=verify-full&sslrootcert={}",
+            root.display()
+        );
+        let options = Options::default().in_database(&url).unwrap();
+        Store::open(dir.path(), Mode::ReadWrite, options).await
+    };
+    let store = open("localhost", &crt).await.unwrap();
+    let tls = "SELECT CAST(count(*) AS BIGINT) FROM pg_stat_ssl WHERE ssl AND pid = pg_backend_pid()";
+    assert_eq!(number(&store, tls).await, 1);
+    drop(store);
+    for (host, root) in [("localhost", &other), ("127.0.0.1", &crt)] {
+        let refused = open(host, root).await.err().expect("somebody else's certificate");
+        assert!(refused.to_string().contains("certificate"), "{refused}");
+    }
+}
+
 #[tokio::test]
 async fn a_database_that_was_emptied_gets_who_watches_again() {
     let home = Home::postgres().await;
@@ -382,8 +458,13 @@ async fn a_database_that_was_emptied_gets_who_watches_again() {
 async fn one_relay_writes_to_a_server_and_anybody_reads() {
     let home = Home::postgres().await;
     let rig = Rig::start(&home, NOON).await;
-    let second = home.open(Mode::ReadWrite).await;
-    assert!(matches!(second.writer().await, Err(StoreError::InUseThere)));
+    let second = Store::open(home.path(), Mode::ReadWrite, home.options()).await;
+    let refused = second.err().expect("a second relay would count everything twice");
+    assert!(matches!(refused, StoreError::InUseThere));
+    assert!(
+        refused.to_string().contains("in use by another louver"),
+        "{refused}"
+    );
     let session = rig.watch(1, VLC, "webcam");
     rig.pass(10).await;
     let reader = home.open(Mode::ReadOnly).await;
