@@ -28,7 +28,8 @@ listen = []
 /// Datagrams are cut before they are captured, not after.
 const UP: &str = "ip link set lo up multicast on gso_max_segs 1 && ip route add 224.0.0.0/4 dev lo && ";
 
-fn is_root() -> bool {
+/// Whether the tests may do what they want; else they make themselves a world in which they may.
+pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 

@@ -59,6 +59,7 @@ mod secure; // TLS, tunnels in HTTP and WebSocket
 mod seeds; // the commands people asked with
 mod shutdown; // signals, taken ports, power cuts
 mod stats; // a scripted audience
+mod storage; // disks and databases in trouble
 mod strangers; // floods, half requests, no descriptors
 mod told; // what errors and the API tell
 mod trouble; // readers behind a bad link, and behind a NAT

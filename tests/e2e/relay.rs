@@ -26,6 +26,7 @@ use serde_json::Value;
 use crate::canary;
 use crate::canary::Canary;
 use crate::http;
+use crate::island::is_root;
 
 /// How long anything may take on a busy machine before a test gives up.
 pub const DEADLINE: Duration = Duration::from_secs(40);
@@ -52,6 +53,8 @@ pub struct Options {
     authorization: Option<String>,
     /// Listeners to wait for; `rtsp` and `http` when empty.
     pub listeners: Vec<&'static str>,
+    /// Its data directory is a disk of its own, of so many KiB.
+    disk: Option<u32>,
 }
 
 impl Options {
@@ -91,6 +94,11 @@ impl Options {
     pub fn rtsps(mut self) -> Self {
         self.listeners = vec!["rtsp", "rtsps", "http"];
         self.config("[rtsps]\nlisten = \"127.0.0.1:0\"")
+    }
+    /// With a data directory that is a small disk: a `tmpfs` that only the relay sees.
+    pub fn disk(mut self, kib: u32) -> Self {
+        self.disk = Some(kib);
+        self
     }
     pub fn env(mut self, name: &'static str, value: &str) -> Self {
         self.env.push((name, value.to_owned()));
@@ -155,7 +163,7 @@ impl Relay {
     }
     /// The command that starts this relay, without its outputs.
     pub fn command(&self) -> Command {
-        let mut cmd = louver();
+        let mut cmd = self.program();
         let log = if self.options.log.is_empty() {
             "info"
         } else {
@@ -171,6 +179,27 @@ impl Relay {
             .args(&self.options.sources)
             .stdin(Stdio::null());
         cmd
+    }
+    /// The program, with a disk of its own where the test asked for one.
+    fn program(&self) -> Command {
+        let Some(kib) = self.options.disk else {
+            return louver();
+        };
+        let mut cmd = Command::new("unshare");
+        if !is_root() {
+            cmd.args(["--user", "--map-root-user"]);
+        }
+        let mount = format!("mount -t tmpfs -o size={kib}k,mode=700 none \"$0\" && exec \"$@\"");
+        cmd.args(["--mount", "sh", "-c", &mount]).arg(self.data_dir());
+        cmd.arg(louver().get_program());
+        cmd
+    }
+    /// The data directory of the running program, as others see it.
+    pub fn disk(&self) -> PathBuf {
+        match self.options.disk {
+            Some(_) => PathBuf::from(format!("/proc/{}/root{}", self.pid(), self.data_dir().display())),
+            None => self.data_dir(),
+        }
     }
     /// Starts the program again on the same data directory (and new ports).
     pub fn restart(&mut self) {
@@ -268,7 +297,20 @@ impl Relay {
         self.stats_with(&["--since", since, "--until", until])
     }
     fn stats_with(&self, args: &[&str]) -> Value {
-        let out = louver()
+        let mut cmd = louver();
+        if self.options.disk.is_some() {
+            cmd = Command::new("nsenter");
+            let user: &[_] = if is_root() {
+                &[]
+            } else {
+                &["--user", "--preserve-credentials"]
+            };
+            cmd.arg(format!("--target={}", self.pid()))
+                .arg("--mount")
+                .args(user);
+            cmd.arg(louver().get_program());
+        }
+        let out = cmd
             .args(["stats", "--json"])
             .args(args)
             .arg("--config")
@@ -282,7 +324,7 @@ impl Relay {
         serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("louver stats --json: {e}: {err}"))
     }
     /// A number of `/metrics`; 0 if it is not there.
-    fn metric(&self, name: &str) -> u64 {
+    pub fn metric(&self, name: &str) -> u64 {
         let text = self.get("/metrics").text();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.map_or(0, |n| n.trim().parse().unwrap())
@@ -360,6 +402,9 @@ impl Relay {
         let mut seen = vec![];
         if self.child.is_some() {
             seen = self.answers();
+            if self.options.disk.is_some() {
+                seen.extend(self.left_behind()); // the disk goes with the program
+            }
             self.signal("TERM");
             let status = self.wait(Duration::from_secs(5));
             let status = status.unwrap_or_else(|| panic!("SIGTERM did not end it in 5 s\n{}", self.log()));
@@ -399,7 +444,10 @@ impl Relay {
     /// The log and every file of the data directory.
     fn left_behind(&self) -> Vec<(String, Vec<u8>)> {
         let mut seen = vec![("the log".to_owned(), self.log().into_bytes())];
-        let mut dirs = vec![self.data_dir()];
+        let mut dirs = vec![match self.child {
+            Some(_) => self.disk(),
+            None => self.data_dir(),
+        }];
         while let Some(dir) = dirs.pop() {
             for entry in std::fs::read_dir(dir).unwrap() {
                 let path = entry.unwrap().path();

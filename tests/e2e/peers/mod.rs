@@ -3,6 +3,7 @@
 pub mod chromium;
 pub mod ffmpeg;
 pub mod gstreamer;
+pub mod postgres;
 pub mod retina;
 pub mod vlc;
 

@@ -1,0 +1,278 @@
+//! What becomes of sessions while they cannot be stored: a full disk, a lock, a file or a server that is gone. Each
+//! session that ends meanwhile is in the statistics afterwards, it is said that some wait, and the video goes on without
+//! one packet missing.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::clips;
+use crate::http;
+use crate::peers::Transport;
+use crate::peers::ffmpeg;
+use crate::peers::postgres::Postgres;
+use crate::relay::Options;
+use crate::relay::Relay;
+use crate::relay::eventually;
+use crate::rtsp::Conn;
+use crate::rtsp::Viewer;
+use crate::watchful::Watchful;
+
+/// Who comes and goes before, and while the store is in trouble.
+const BEFORE: u8 = 3;
+const MEANWHILE: u8 = 20;
+
+/// What happens to the store.
+#[derive(Clone, Copy, PartialEq)]
+enum Trouble {
+    /// Nothing can be stored until it is over.
+    Lasts,
+    /// The relay gets over it by itself, without what was stored before.
+    Passes,
+}
+
+fn with_database(address: &str) -> Options {
+    options().config(&format!("[stats]\ndatabase = \"{address}\""))
+}
+
+fn options() -> Options {
+    Options::publish().config("[privacy]\nk = 1")
+}
+
+/// Viewer `n` comes, watches a moment and leaves.
+fn visit(relay: &Relay, n: u8) {
+    let address = IpAddr::V4(Ipv4Addr::new(127, 0, 3, n));
+    Viewer::watch(Conn::open(address, relay.addr("rtsp")), "cam", Transport::Tcp).leave();
+}
+
+/// What the statistics say; `None` while they cannot be asked.
+fn stats(relay: &Relay) -> Option<Value> {
+    let answer = http::get(relay.addr("http"), "/api/v1/stats");
+    (answer.status == 200).then(|| serde_json::from_slice(&answer.body).unwrap())
+}
+
+/// Waits until so many sessions are stored, as many viewers, of which one watches; and nothing else waits.
+#[track_caller]
+fn until_stored(relay: &Relay, sessions: u8) {
+    eventually(&format!("{sessions} sessions are stored"), || {
+        let stats = stats(relay)?;
+        let all = stats["sessions"] == sessions && stats["viewer_days"] == sessions;
+        (all && stats["live"]["sessions"] == 1 && stats["store"] == "ok").then_some(())
+    });
+    eventually("no session waits", || {
+        (relay.metric("louver_sessions_unstored ") == 0).then_some(())
+    });
+}
+
+/// Sessions end while the store is in trouble, which `begin` makes, as often as it is called. Somebody watches all the
+/// time.
+fn sessions_are_stored_afterwards(
+    options: Options,
+    trouble: Trouble,
+    begin: impl Fn(&Relay),
+    end: impl FnOnce(&Relay),
+) {
+    let relay = Relay::start(options);
+    let _publisher = ffmpeg::publish_on(clips::h264(), &relay.rtsp("cam"), Transport::Tcp);
+    relay.wait_for_state("cam", "ready");
+    let over = AtomicBool::new(false);
+    thread::scope(|s| {
+        let watching = s.spawn(|| {
+            let mut watchful = Watchful::of(&relay, "cam");
+            while !over.load(Ordering::Acquire) {
+                watchful.watch(Duration::from_millis(200));
+            }
+        });
+        // However this ends, the one who watches must not be waited for in vain.
+        let _over = Ends(&over);
+        (1..=BEFORE).for_each(|n| visit(&relay, n));
+        until_stored(&relay, BEFORE + 1);
+        begin(&relay);
+        (1..=MEANWHILE).for_each(|n| visit(&relay, 100 + n));
+        if trouble == Trouble::Lasts {
+            eventually("it is said that sessions wait", || {
+                begin(&relay);
+                let waiting = relay.metric("louver_sessions_unstored ");
+                (waiting >= MEANWHILE.into() && relay.lost("StoreFailed") > 0).then_some(())
+            });
+            // Who can be asked at all says that something is missing.
+            assert!(stats(&relay).is_none_or(|stats| stats["store"] == "failing"));
+        }
+        end(&relay);
+        let before = if trouble == Trouble::Lasts { BEFORE } else { 0 };
+        until_stored(&relay, before + 1 + MEANWHILE);
+        over.store(true, Ordering::Release);
+        watching.join().expect("not one packet is missing");
+    });
+    relay.stop();
+}
+
+struct Ends<'e>(&'e AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Does something in a runtime of its own.
+fn at_once<T>(what: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(what)
+}
+
+#[test]
+fn a_full_disk_loses_no_session() {
+    sessions_are_stored_afterwards(
+        options().disk(8 << 10),
+        Trouble::Lasts,
+        |relay| {
+            // More than once: what fails gives back the room of the write-ahead log.
+            let mut ballast = File::options();
+            let ballast = ballast.create(true).append(true);
+            let mut ballast = ballast.open(relay.disk().join("ballast")).unwrap();
+            for size in [1 << 16, 1 << 10, 1] {
+                while ballast.write_all(&vec![0; size]).is_ok() {}
+            }
+        },
+        |relay| std::fs::remove_file(relay.disk().join("ballast")).unwrap(),
+    );
+}
+
+#[test]
+fn a_locked_file_loses_no_session() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let lock = std::cell::RefCell::new(None);
+    sessions_are_stored_afterwards(
+        options(),
+        Trouble::Lasts,
+        |relay| {
+            if lock.borrow().is_some() {
+                return;
+            }
+            let file = SqliteConnectOptions::new().filename(relay.data_dir().join("louver.db"));
+            let locked = runtime.block_on(async {
+                let mut db =
+                    SqliteConnection::connect_with(&file.busy_timeout(Duration::from_secs(30))).await?;
+                sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut db).await?;
+                Ok::<_, sqlx::Error>(db)
+            });
+            *lock.borrow_mut() = Some(locked.unwrap());
+        },
+        |_| {
+            let db = lock.borrow_mut().take().unwrap();
+            runtime.block_on(db.close()).unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_file_that_vanishes_loses_nobody_who_comes_after() {
+    sessions_are_stored_afterwards(
+        options(),
+        Trouble::Passes,
+        |relay| {
+            for name in ["louver.db", "louver.db-wal", "louver.db-shm"] {
+                std::fs::remove_file(relay.data_dir().join(name)).unwrap();
+            }
+        },
+        |_| {},
+    );
+}
+
+#[test]
+fn a_server_that_is_away_loses_no_session() {
+    let server = Postgres::start();
+    sessions_are_stored_afterwards(
+        with_database(&server.address),
+        Trouble::Lasts,
+        |_| server.stop(),
+        |_| server.start_again(),
+    );
+}
+
+#[test]
+fn a_locked_table_loses_no_session() {
+    let server = Postgres::start();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let lock = std::cell::RefCell::new(None);
+    sessions_are_stored_afterwards(
+        with_database(&server.address),
+        Trouble::Lasts,
+        |_| {
+            if lock.borrow().is_some() {
+                return;
+            }
+            let locked = runtime.block_on(async {
+                let mut db = PgConnection::connect(&server.address).await?;
+                sqlx::raw_sql("BEGIN; LOCK TABLE louver.sessions IN ACCESS EXCLUSIVE MODE")
+                    .execute(&mut db)
+                    .await?;
+                Ok::<_, sqlx::Error>(db)
+            });
+            *lock.borrow_mut() = Some(locked.unwrap());
+        },
+        |_| {
+            let db = lock.borrow_mut().take().unwrap();
+            runtime.block_on(db.close()).unwrap();
+        },
+    );
+}
+
+#[test]
+fn tables_that_vanish_lose_nobody_who_comes_after() {
+    let server = Postgres::start();
+    sessions_are_stored_afterwards(
+        with_database(&server.address),
+        Trouble::Passes,
+        |_| {
+            at_once(async {
+                let mut db = PgConnection::connect(&server.address).await.unwrap();
+                sqlx::raw_sql("DROP SCHEMA louver CASCADE")
+                    .execute(&mut db)
+                    .await
+                    .unwrap();
+            });
+        },
+        |_| {},
+    );
+}
+
+#[test]
+fn a_second_relay_on_the_same_database_does_not_start() {
+    let server = Postgres::start();
+    let first = Relay::start(with_database(&server.address));
+    let dir = tempfile::tempdir().unwrap();
+    let out = Command::new("timeout")
+        .arg("30")
+        .arg(crate::relay::louver().get_program())
+        .args(["run", "--config"])
+        .arg(first.config_file())
+        .arg("--data-dir")
+        .arg(dir.path())
+        .arg("publish:")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success(), "{said}");
+    assert!(said.contains("in use by another louver"), "{said}");
+    first.stop();
+}
