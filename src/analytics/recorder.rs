@@ -19,6 +19,8 @@ use tokio::sync::oneshot;
 use crate::analytics::Protocol;
 use crate::analytics::Store;
 use crate::analytics::Transport;
+use crate::analytics::single::Chosen;
+use crate::analytics::single::Record;
 use crate::analytics::tallies::JUMPS;
 use crate::analytics::tallies::Kind;
 use crate::analytics::tallies::LOSS_PER_MILLION;
@@ -61,8 +63,10 @@ pub(super) enum Event {
     Session(Arc<Session>),
     /// Answer when everything before is stored.
     Flush(oneshot::Sender<()>),
-    /// Delete a row, and answer whether there was one.
-    Erase([u8; 16], oneshot::Sender<bool>),
+    /// Delete what is chosen, and answer how many sessions that were.
+    Erase(Chosen, oneshot::Sender<usize>),
+    /// Tell what is kept of a session.
+    Look([u8; 16], oneshot::Sender<Option<Record>>),
 }
 
 /// What the writer reads, beside the queue.
@@ -110,12 +114,12 @@ impl Recorder {
         protocol: Protocol,
         transport: Transport,
     ) -> SessionHandle {
-        let Some(viewer) = viewer else {
+        let Some(viewer) = viewer.filter(Viewer::may_begin) else {
             return SessionHandle::none();
         };
         let now = self.0.timeline.now_ms();
         let session = Arc::new(Session {
-            id: random_id(),
+            id: viewer.take_session().unwrap_or_else(random_id),
             viewer: viewer.begin(),
             path: path.into(),
             protocol,
@@ -162,12 +166,27 @@ impl Recorder {
         self.0.tallies.add(path, kind, 0, n);
     }
 
-    /// Deletes the row of one session, for whoever can name it. What was added up stays as it is: it is of no one,
-    /// and a difference between before and after would be of this one. False when there is no such row.
+    /// Deletes the row of one session, for whoever can name it. What was added up, or will be, stays as it is: it is of
+    /// no one, and a difference between before and after would be of this one. False when there is nothing of it.
     pub async fn erase(&self, session: [u8; 16]) -> bool {
+        self.erase_all(Box::new(move |id| *id == session)).await > 0
+    }
+
+    /// As [`Self::erase`], of all sessions that are chosen by their own number or by their viewer's; how many.
+    pub async fn erase_all(&self, chosen: Chosen) -> usize {
         let (done, erased) = oneshot::channel();
-        let event = Event::Erase(session, done);
-        self.0.events.send(event).await.is_ok() && erased.await.unwrap_or(false)
+        let event = Event::Erase(chosen, done);
+        match self.0.events.send(event).await {
+            Ok(()) => erased.await.unwrap_or(0),
+            Err(_) => 0,
+        }
+    }
+
+    /// What is kept of one session, for whoever can name it.
+    pub async fn record(&self, session: [u8; 16]) -> Option<Record> {
+        let (done, told) = oneshot::channel();
+        self.0.events.send(Event::Look(session, done)).await.ok()?;
+        told.await.ok().flatten()
     }
 
     /// Waits until everything recorded so far is in the store, or the writer has ended.
@@ -211,7 +230,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         // Of who opted out, not even this.
-        if !self.begun && self.viewer.is_some() {
+        if !self.begun && self.viewer.as_ref().is_some_and(Viewer::may_begin) {
             self.recorder.tally(&self.path, Kind::Attempts, 1);
         }
     }

@@ -23,6 +23,8 @@ use crate::analytics::leaves;
 use crate::analytics::leaves::Day;
 use crate::analytics::leaves::First;
 use crate::analytics::leaves::Row;
+use crate::analytics::single::Chosen;
+use crate::analytics::single::Record;
 
 /// Sessions of the day that wait for others like them. Further ones get no row.
 const MOST: usize = 100_000;
@@ -127,11 +129,29 @@ impl Pool {
         told
     }
 
-    /// Lets go of one; false when it is not here.
-    pub(super) fn forget(&mut self, id: [u8; 16]) -> bool {
+    /// Lets go of all that are chosen, by their own number or by their viewer's; how many.
+    pub(super) fn forget_all(&mut self, chosen: &Chosen) -> usize {
         let before = self.0.len();
-        self.0.retain(|visit| visit.id != id);
-        self.0.len() < before
+        self.0.retain(|visit| !chosen(&visit.id) && !chosen(&visit.viewer));
+        before - self.0.len()
+    }
+
+    /// What would be told of one.
+    pub(super) fn record(&self, id: [u8; 16]) -> Option<Record> {
+        let visit = self.0.iter().find(|visit| visit.id == id)?;
+        let text = |t: &Option<Arc<str>>| t.as_deref().filter(|t| !t.is_empty()).map(str::to_owned);
+        Some(Record {
+            path: visit.path.to_string(),
+            began: visit.hour,
+            day: Some(visit.day),
+            protocol: None,
+            transport: None,
+            client: text(&visit.client),
+            country: text(&visit.country),
+            length: usize::try_from(visit.length).ok(),
+            numbered: true,
+            open: false,
+        })
     }
 
     fn split(self, today: i64) -> (Self, Self) {

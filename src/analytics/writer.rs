@@ -34,6 +34,9 @@ use crate::analytics::purge::Gone;
 use crate::analytics::recorder::Event;
 use crate::analytics::recorder::QUEUE;
 use crate::analytics::recorder::Sources;
+use crate::analytics::single;
+use crate::analytics::single::Chosen;
+use crate::analytics::single::Record;
 use crate::analytics::tallies::Kind;
 use crate::analytics::tallies::Tally;
 use crate::analytics::visits;
@@ -105,7 +108,10 @@ struct Writer {
     /// Sessions that are over, stored and added up, and wait for others like them.
     pool: Pool,
     flushes: Vec<oneshot::Sender<()>>,
-    erasures: Vec<([u8; 16], oneshot::Sender<bool>)>,
+    erasures: Vec<(Chosen, oneshot::Sender<usize>)>,
+    looks: Vec<([u8; 16], oneshot::Sender<Option<Record>>)>,
+    /// Sessions that were erased before their hour was added up.
+    erased: HashSet<[u8; 16]>,
     failing: bool,
     /// The first moment of the hours that were kept when hours were last added up.
     kept_from: Option<i64>,
@@ -137,6 +143,8 @@ impl Writer {
             pool: Pool::default(),
             flushes: Vec::new(),
             erasures: Vec::new(),
+            looks: Vec::new(),
+            erased: HashSet::new(),
             failing: false,
             kept_from: None,
             gone: None,
@@ -154,10 +162,12 @@ impl Writer {
     /// Stores what came. While the store fails, the next beat tries.
     async fn take(&mut self, batch: &mut Vec<Event>) {
         self.note(batch);
-        if !self.failing || !self.flushes.is_empty() || !self.erasures.is_empty() {
+        let asked = !self.flushes.is_empty() || !self.erasures.is_empty() || !self.looks.is_empty();
+        if !self.failing || asked {
             self.store().await;
         }
         self.erase().await;
+        self.look().await;
     }
 
     fn note(&mut self, batch: &mut Vec<Event>) {
@@ -182,7 +192,8 @@ impl Writer {
                     self.changed.insert(id);
                 }
                 Event::Flush(done) => self.flushes.push(done),
-                Event::Erase(id, done) => self.erasures.push((id, done)),
+                Event::Erase(chosen, done) => self.erasures.push((chosen, done)),
+                Event::Look(id, done) => self.looks.push((id, done)),
             }
         }
         if self.sources.missed.swap(false, Ordering::AcqRel) {
@@ -267,7 +278,8 @@ impl Writer {
             db.begin_writing().await?;
             let over = days::add_up(db, zone, now_ms).await?;
             let mut pool = self.pool.clone();
-            let mut told = pool.add(over.iter().filter_map(|row| Visit::of(row, zone)));
+            let kept = over.iter().filter(|row| !self.erased.contains(&row.id));
+            let mut told = pool.add(kept.filter_map(|row| Visit::of(row, zone)));
             let today = Day::of(now_ms, zone).number;
             let k = usize::try_from(options.k).unwrap_or(usize::MAX);
             let shared = pool.tell(k, today);
@@ -282,6 +294,9 @@ impl Writer {
                 self.sources.tallies.add(&path, Kind::Residual, 0, 1);
             }
             self.pool = pool;
+            for row in over.iter().filter(|row| row.ended.is_some()) {
+                self.erased.remove(&row.id);
+            }
             self.gone = Some(gone);
             self.kept_from = Some(kept_from);
         }
@@ -314,22 +329,50 @@ impl Writer {
 
     /// Deletes rows that somebody may have deleted.
     async fn erase(&mut self) {
-        for (id, done) in std::mem::take(&mut self.erasures) {
-            let erased = match &mut self.db {
-                Some(db) => {
-                    db.execute("DELETE FROM visits WHERE id = $1", &[Value::Bytes(&id)])
-                        .await
+        for (chosen, done) in std::mem::take(&mut self.erasures) {
+            let (chosen, gone) = match self.erase_stored(chosen).await {
+                Ok(erased) => erased,
+                Err(error) => {
+                    // Nobody is told that it is done; who waits asks again.
+                    self.report(Err(error.into()));
+                    continue;
                 }
-                None => Ok(0),
             };
-            let erased = erased.unwrap_or_else(|error| {
-                self.report(Err(error.into()));
-                0
-            });
-            if erased > 0 {
-                self.gone = Some(self.gone.take().unwrap_or_default().and(id));
+            let waiting = self.pool.forget_all(&chosen);
+            if done.send(gone + waiting).is_err() {
+                tracing::debug!("Nobody waited for sessions to be erased.");
             }
-            done.send(erased > 0 || self.pool.forget(id)).ok();
+        }
+    }
+
+    /// What of them is in the store, or on its way there.
+    async fn erase_stored(&mut self, chosen: Chosen) -> Result<(Chosen, usize), sqlx::Error> {
+        let Some(db) = &mut self.db else {
+            return Ok((chosen, 0));
+        };
+        let (fresh, chosen) = single::fresh(db, chosen).await?;
+        let (deleted, chosen) = single::delete(db, chosen).await?;
+        let count = fresh.difference(&self.erased).count() + deleted.len();
+        self.erased.extend(fresh);
+        for id in deleted {
+            self.gone = Some(self.gone.take().unwrap_or_default().and(id));
+        }
+        Ok((chosen, count))
+    }
+
+    /// Tells of single sessions, to who can name them.
+    async fn look(&mut self) {
+        for (id, done) in std::mem::take(&mut self.looks) {
+            let found = match &mut self.db {
+                Some(_) if self.erased.contains(&id) => Ok(None),
+                Some(db) => single::record(db, id).await,
+                None => Ok(None),
+            };
+            let found = found.unwrap_or_else(|error| {
+                self.report(Err(error.into()));
+                None
+            });
+            done.send(found.or_else(|| self.pool.record(id))).ok();
         }
     }
 

@@ -29,6 +29,9 @@ use crate::privacy::map::Tag;
 /// A key that was left so much after its day's end is told of: the machine slept, or the clock was set.
 const LATE: Duration = Duration::from_secs(5 * 60);
 
+/// Networks that can be kept out on one day.
+const MOST_SILENT: usize = 10_000;
+
 /// How often keys were changed since the program started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rotations {
@@ -56,6 +59,8 @@ pub(in crate::privacy) struct Epoch {
     day: Date,
     key: LockedKey,
     map: Map,
+    /// Networks of which somebody objected for all; what they lead to means nothing.
+    silent: Map,
     /// The pseudonym of all viewers for whom the map has no room.
     shared: Id,
     overflowed: u64,
@@ -70,6 +75,7 @@ impl Epoch {
             day,
             key: LockedKey::new(fill),
             map: Map::default(),
+            silent: Map::default(),
             shared: random_id(),
             overflowed: 0,
         }
@@ -107,6 +113,29 @@ impl Epoch {
         id
     }
 
+    /// Counts nobody of this network any more; false when there is no room for it.
+    pub(in crate::privacy) fn silence(&mut self, raw: &RawViewer, options: &Options) -> bool {
+        let mut tag = self.network(raw, &options.tenant);
+        let known = self.silent.get(&tag).is_some();
+        let room = known || self.silent.len() < MOST_SILENT;
+        if room && !known {
+            self.silent.insert(&tag, &[1; 16]);
+        }
+        tag.zeroize();
+        room
+    }
+
+    /// Whether somebody of this network objected for all of it.
+    pub(in crate::privacy) fn is_silent(&self, raw: &RawViewer, options: &Options) -> bool {
+        if self.silent.len() == 0 {
+            return false;
+        }
+        let mut tag = self.network(raw, &options.tenant);
+        let silent = self.silent.get(&tag).is_some();
+        tag.zeroize();
+        silent
+    }
+
     pub(in crate::privacy) fn day(&self) -> Date {
         self.day
     }
@@ -131,16 +160,27 @@ impl Epoch {
     /// key, cut to 128 bits. `lp` is a length of 16 bits before the bytes, so that no two inputs are
     /// written alike.
     fn tag(&self, raw: &RawViewer, tenant: &str) -> Tag {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.bytes()).expect("a key of any length is taken");
-        let day = days_since_1970(self.day).to_be_bytes();
         let client = raw.client();
         let [high, low] = client.major.to_be_bytes();
-        mac.update(b"rv1");
+        self.keyed(b"rv1", raw, tenant, Some(&[client.family as u8, high, low]))
+    }
+
+    /// The same without the player, under another name: `"rv1 network" | lp(tenant) | lp(day) | ...`.
+    fn network(&self, raw: &RawViewer, tenant: &str) -> Tag {
+        self.keyed(b"rv1 network", raw, tenant, None)
+    }
+
+    fn keyed(&self, name: &[u8], raw: &RawViewer, tenant: &str, player: Option<&[u8]>) -> Tag {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.bytes()).expect("a key of any length is taken");
+        let day = days_since_1970(self.day).to_be_bytes();
+        mac.update(name);
         update_with_length(&mut mac, tenant.as_bytes());
         update_with_length(&mut mac, &day);
         mac.update(&[raw.unit().family()]);
         update_with_length(&mut mac, raw.unit().bytes());
-        update_with_length(&mut mac, &[client.family as u8, high, low]);
+        if let Some(player) = player {
+            update_with_length(&mut mac, player);
+        }
         let mut whole = mac.finalize().into_bytes();
         let mut tag = [0; 16];
         tag.copy_from_slice(&whole[..16]);
@@ -161,7 +201,7 @@ impl Drop for Epoch {
 }
 
 /// 128 random bits, not all zero.
-fn random_id() -> Id {
+pub(in crate::privacy) fn random_id() -> Id {
     let mut id = [0; 16];
     while id == [0; 16] {
         fill(&mut id);

@@ -20,6 +20,7 @@
 //! `peer` and `raw` and nothing else of the program, so there is nothing it could hand an address to.
 
 pub mod address;
+mod clerk;
 mod client;
 mod country;
 pub mod fields;
@@ -42,6 +43,9 @@ use jiff::tz::TimeZone;
 use crate::base::clock::SharedClock;
 use crate::privacy::key::Epoch;
 
+pub use crate::privacy::clerk::Clerk;
+pub use crate::privacy::clerk::Receipt;
+pub use crate::privacy::clerk::row_number;
 pub use crate::privacy::client::ClientClass;
 pub use crate::privacy::client::ClientFamily;
 pub use crate::privacy::country::Countries;
@@ -70,6 +74,8 @@ pub struct Options {
     pub consent: Consent,
     /// To look countries up in; `None`: countries are not told.
     pub countries: Option<Arc<Countries>>,
+    /// Who knows what viewers agreed to, and gives receipts; `None`: nobody agreed to anything.
+    pub clerk: Option<Arc<dyn Clerk>>,
 }
 
 impl Default for Options {
@@ -81,6 +87,7 @@ impl Default for Options {
             level: Level::default(),
             consent: Consent::default(),
             countries: None,
+            clerk: None,
         }
     }
 }
@@ -104,16 +111,24 @@ pub struct Viewer(Arc<Admitted>);
 struct Admitted {
     raw: RawViewer,
     room: Arc<Room>,
+    /// The number of the session that will begin next, drawn before so that there can be a receipt of it.
+    session: Mutex<Option<[u8; 16]>>,
 }
 
 impl Viewer {
     /// A session of this viewer begins: who that is for the statistics, by the day that it is now. After midnight the
     /// same viewer has another number, made from the address anew.
     pub fn begin(&self) -> Pseudonym {
-        let Admitted { raw, room } = &*self.0;
+        let Admitted { raw, room, .. } = &*self.0;
         let mut inner = room.today(room.clock.wall());
-        let day_id = inner.epoch.day_id(raw, &room.options);
         let day = inner.epoch.day();
+        let day_id = match raw.agreement() {
+            Some(agreement) => {
+                let known_longer = room.options.level == Level::Identified;
+                clerk::row_number(agreement, &room.options.tenant, (!known_longer).then_some(day))
+            }
+            None => inner.epoch.day_id(raw, &room.options),
+        };
         drop(inner);
         let countries = room.options.countries.as_ref();
         Pseudonym {
@@ -123,6 +138,31 @@ impl Viewer {
             country: countries.map(|countries| countries.of(raw.unit().ip())),
             day,
         }
+    }
+
+    /// Whether a session may still begin: somebody of the same network may have objected since.
+    pub fn may_begin(&self) -> bool {
+        let Admitted { raw, room, .. } = &*self.0;
+        !room.today(room.clock.wall()).epoch.is_silent(raw, &room.options)
+    }
+
+    /// What makes the viewer able to see and erase the session that begins next; `None` where no receipts are given.
+    pub fn receipt(&self) -> Option<Receipt> {
+        let clerk = self.0.room.options.clerk.as_ref()?;
+        let session = *self.session();
+        clerk.receipt(session.as_ref()?)
+    }
+
+    /// The number of the session that begins now; `None` when it was another's already.
+    pub(crate) fn take_session(&self) -> Option<[u8; 16]> {
+        self.session().take()
+    }
+
+    fn session(&self) -> MutexGuard<'_, Option<[u8; 16]>> {
+        self.0
+            .session
+            .lock()
+            .expect("no panic happens while the lock is held")
     }
 }
 
@@ -214,17 +254,37 @@ impl Door {
     /// `None` for a viewer who is not to be counted: nothing of them is kept, neither here nor by who gets the `None`.
     /// Nothing is kept of others either until a session begins.
     pub fn admit(&self, raw: RawViewer) -> Option<Viewer> {
-        if !raw.may_be_counted(self.0.options.consent) {
-            return None;
-        }
-        let room = Arc::clone(&self.0);
-        Some(Viewer(Arc::new(Admitted { raw, room })))
+        self.admit_to("", raw)
     }
 
     /// As [`Self::admit`], for who wants to watch `path`: `None` also when that path is sensitive.
-    pub fn admit_to(&self, path: &str, raw: RawViewer) -> Option<Viewer> {
-        let sensitive = self.0.inner().sensitive.contains(path);
-        self.admit(raw).filter(|_| !sensitive)
+    pub fn admit_to(&self, path: &str, mut raw: RawViewer) -> Option<Viewer> {
+        let room = &self.0;
+        if raw.opted_out() || room.options.consent == Consent::Off {
+            return None;
+        }
+        let inner = room.today(room.clock.wall());
+        if inner.sensitive.contains(path) || inner.epoch.is_silent(&raw, &room.options) {
+            return None;
+        }
+        drop(inner);
+        if room.options.consent == Consent::OptIn {
+            let token = raw.take_token()?;
+            let clerk = room.options.clerk.as_ref()?;
+            raw.agree(clerk.agreed(token.expose_raw(), path)?);
+        }
+        Some(Viewer(Arc::new(Admitted {
+            raw,
+            room: Arc::clone(room),
+            session: Mutex::new(Some(key::random_id())),
+        })))
+    }
+
+    /// Nobody of this viewer's network (see [`address`]) is counted any more, until the day ends. Only a keyed hash of the
+    /// network is kept, in memory, and wiped with the day's key. False when too many networks asked already.
+    pub fn keep_out(&self, raw: RawViewer) -> bool {
+        let room = &self.0;
+        room.today(room.clock.wall()).epoch.silence(&raw, &room.options)
     }
 
     /// Of these paths, nobody's session is recorded from now on.

@@ -9,7 +9,6 @@ use crate::base::raw::Raw;
 use crate::privacy::address::AddressUnit;
 use crate::privacy::client;
 use crate::privacy::client::Client;
-use crate::privacy::policy::Consent;
 
 /// Address and agent of a viewer. Moves in; does not come out.
 ///
@@ -50,7 +49,10 @@ pub struct RawViewer {
     unit: Raw<AddressUnit>,
     client: Client,
     opted_out: bool,
-    consented: bool,
+    /// What the viewer shows as proof of having agreed. Wiped with the rest.
+    token: Option<Raw<String>>,
+    /// The number of what the viewer agreed to, once the proof was found good.
+    agreement: Option<Raw<[u8; 16]>>,
 }
 
 impl RawViewer {
@@ -63,7 +65,8 @@ impl RawViewer {
             unit: Raw::new(AddressUnit::of(peer.expose_to_admit())),
             client: client::classify(user_agent),
             opted_out: client::wants_no_statistics(user_agent),
-            consented: false,
+            token: None,
+            agreement: None,
         }
     }
 
@@ -75,10 +78,11 @@ impl RawViewer {
         self
     }
 
-    /// Says that the viewer agreed to be counted, and that this can be proven. Does not outweigh a wish not to be.
+    /// Hands over what the viewer shows as proof of having agreed to be counted (`?consent=`, `X-Consent`). The door finds
+    /// out whether it is one. Does not outweigh a wish not to be counted.
     #[must_use]
-    pub fn consented(mut self, proven: bool) -> Self {
-        self.consented |= proven;
+    pub fn consent(mut self, token: Option<String>) -> Self {
+        self.token = token.map(Raw::new);
         self
     }
 
@@ -88,13 +92,17 @@ impl RawViewer {
     pub(in crate::privacy) fn client(&self) -> Client {
         self.client
     }
-    /// Whether this viewer may be counted in this mode.
-    pub(in crate::privacy) fn may_be_counted(&self, consent: Consent) -> bool {
-        !self.opted_out
-            && match consent {
-                Consent::Off => false,
-                Consent::Exempt => true,
-                Consent::OptIn => self.consented,
-            }
+    pub(in crate::privacy) fn opted_out(&self) -> bool {
+        self.opted_out
+    }
+    /// The proof, once: it is wiped after it was looked at.
+    pub(in crate::privacy) fn take_token(&mut self) -> Option<Raw<String>> {
+        self.token.take()
+    }
+    pub(in crate::privacy) fn agree(&mut self, agreement: Raw<[u8; 16]>) {
+        self.agreement = Some(agreement);
+    }
+    pub(in crate::privacy) fn agreement(&self) -> Option<&[u8; 16]> {
+        self.agreement.as_ref().map(Raw::expose_raw)
     }
 }

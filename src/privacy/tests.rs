@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::base::clock::ManualClock;
 use crate::base::peer::PeerAddr;
+use crate::base::raw::Raw;
 
 fn at(text: &str) -> SystemTime {
     text.parse::<jiff::Timestamp>().unwrap().into()
@@ -219,30 +220,130 @@ fn at_level_anonymous_no_number_is_for_the_store() {
 
 #[test]
 fn each_mode_of_consent_counts_whom_it_may() {
-    let counted = |consent, consented, opted_out| {
+    struct Believes;
+    impl Clerk for Believes {
+        fn agreed(&self, token: &str, path: &str) -> Option<Raw<[u8; 16]>> {
+            assert_eq!(path, "cam");
+            (token == "good").then(|| Raw::new([7; 16]))
+        }
+        fn receipt(&self, _: &[u8; 16]) -> Option<Receipt> {
+            None
+        }
+    }
+    let counted = |consent, token: Option<&str>, opted_out| {
         let options = Options {
             consent,
+            clerk: Some(Arc::new(Believes)),
             ..Options::default()
         };
         let door = Door::new(options, ManualClock::new(at("2026-11-21T12:00:00Z")));
         let raw = raw("203.0.113.7:1", "VLC/3");
-        door.admit(raw.consented(consented).opt_out(opted_out)).is_some()
+        let raw = raw.consent(token.map(str::to_owned)).opt_out(opted_out);
+        door.admit_to("cam", raw).is_some()
     };
-    for (consent, consented, opted_out, expected) in [
-        (Consent::Off, false, false, false),
-        (Consent::Off, true, false, false),
-        (Consent::Exempt, false, false, true),
-        (Consent::Exempt, true, true, false),
-        (Consent::OptIn, false, false, false),
-        (Consent::OptIn, true, false, true),
-        (Consent::OptIn, true, true, false),
+    for (consent, token, opted_out, expected) in [
+        (Consent::Off, None, false, false),
+        (Consent::Off, Some("good"), false, false),
+        (Consent::Exempt, None, false, true),
+        (Consent::Exempt, Some("good"), true, false),
+        (Consent::OptIn, None, false, false),
+        (Consent::OptIn, Some("bad"), false, false),
+        (Consent::OptIn, Some("good"), false, true),
+        (Consent::OptIn, Some("good"), true, false),
     ] {
         assert_eq!(
-            counted(consent, consented, opted_out),
+            counted(consent, token, opted_out),
             expected,
-            "{consent:?} {consented} {opted_out}"
+            "{consent:?} {opted_out}"
         );
     }
+}
+
+#[test]
+fn who_agreed_is_told_apart_by_the_agreement_and_recognised_on_other_days_only_at_level_identified() {
+    struct Agreed;
+    impl Clerk for Agreed {
+        fn agreed(&self, token: &str, _: &str) -> Option<Raw<[u8; 16]>> {
+            Some(Raw::new([u8::try_from(token.len()).ok()?; 16]))
+        }
+        fn receipt(&self, _: &[u8; 16]) -> Option<Receipt> {
+            None
+        }
+    }
+    for (level, linked) in [(Level::Pseudonymous, false), (Level::Identified, true)] {
+        let options = Options {
+            level,
+            consent: Consent::OptIn,
+            clerk: Some(Arc::new(Agreed)),
+            ..Options::default()
+        };
+        let clock = ManualClock::new(at("2026-11-21T12:00:00Z"));
+        let door = Door::new(options, clock.clone());
+        let number = |addr, token: &str| {
+            let raw = raw(addr, "VLC/3").consent(Some(token.to_owned()));
+            door.admit_to("cam", raw).unwrap().begin().day_id()
+        };
+        let first = number("203.0.113.7:1", "a");
+        assert!(first == number("198.51.100.1:1", "a"), "the same by another network");
+        assert!(first != number("203.0.113.7:1", "bb"), "another by the same network");
+        assert_eq!(door.viewers(), 0, "no address is in the map");
+        clock.advance(Duration::from_secs(24 * 3600));
+        assert_eq!(first == number("203.0.113.7:1", "a"), linked, "{level:?}");
+    }
+}
+
+#[test]
+fn a_network_that_was_kept_out_is_not_counted_until_the_day_ends() {
+    let (door, clock) = door("UTC", "2026-11-21T12:00:00Z");
+    let waiting = door.admit(raw("203.0.113.7:1", "VLC/3")).unwrap();
+    assert!(waiting.may_begin());
+    assert!(door.keep_out(raw("203.0.113.7:9", "browser")));
+    assert!(!waiting.may_begin(), "also not who was let in before");
+    assert!(door.admit(raw("203.0.113.7:2", "mpv")).is_none());
+    assert!(door.admit(raw("203.0.113.8:2", "mpv")).is_some());
+    assert!(door.keep_out(raw("[2001:db8::1]:9", "browser")));
+    assert!(
+        door.admit(raw("[2001:db8::ffff]:2", "mpv")).is_none(),
+        "the same /64"
+    );
+    assert!(door.admit(raw("[2001:db8:0:1::1]:2", "mpv")).is_some());
+    clock.advance(Duration::from_secs(12 * 3600));
+    assert!(door.admit(raw("203.0.113.7:2", "mpv")).is_some(), "another day");
+}
+
+#[test]
+fn networks_that_are_kept_out_are_bounded() {
+    let (door, _) = door("UTC", "2026-11-21T12:00:00Z");
+    let ask = |n: u32| {
+        let addr = std::net::Ipv4Addr::from(0x0900_0000 + n);
+        door.keep_out(raw(&format!("{addr}:1"), ""))
+    };
+    assert!((0..10_000).all(ask));
+    assert!(!ask(10_000), "no more");
+    assert!(ask(9_999), "who is in stays in");
+}
+
+#[test]
+fn a_session_has_one_number_and_one_receipt_of_it() {
+    struct Notary;
+    impl Clerk for Notary {
+        fn agreed(&self, _: &str, _: &str) -> Option<Raw<[u8; 16]>> {
+            None
+        }
+        fn receipt(&self, session: &[u8; 16]) -> Option<Receipt> {
+            Some(Receipt::new(format!("{session:?}")))
+        }
+    }
+    let options = Options {
+        clerk: Some(Arc::new(Notary)),
+        ..Options::default()
+    };
+    let door = Door::new(options, ManualClock::new(at("2026-11-21T12:00:00Z")));
+    let viewer = door.admit(raw("203.0.113.7:1", "VLC/3")).unwrap();
+    let receipt = viewer.receipt().unwrap().into_header();
+    assert_eq!(viewer.receipt().unwrap().into_header(), receipt);
+    assert_eq!(format!("{:?}", viewer.take_session().unwrap()), receipt);
+    assert!(viewer.take_session().is_none() && viewer.receipt().is_none());
 }
 
 #[test]

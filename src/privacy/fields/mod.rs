@@ -98,6 +98,8 @@ pub enum Retention {
     Rows,
     /// As long as counts of hours and days are kept.
     Counts,
+    /// As long as a consent must be proven.
+    Proofs,
 }
 
 /// When a signal is processed.
@@ -114,6 +116,8 @@ pub enum When {
     Country,
     /// When some hosts may speak for others.
     Proxies,
+    /// When those alone are counted who agreed.
+    OptIn,
     /// Never: it comes with a connection and is not looked at.
     Never,
 }
@@ -146,6 +150,7 @@ impl When {
             Self::Only(level) => counted && policy.level == level,
             Self::Country => counted && policy.country,
             Self::Proxies => policy.proxies,
+            Self::OptIn => policy.consent == Consent::OptIn,
             Self::Never => false,
         }
     }
