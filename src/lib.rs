@@ -23,6 +23,8 @@ pub mod ingest; // cameras and test pictures; ends in hub::Publisher
 pub mod analytics; // behind the door: sessions, store, questions
 pub mod privacy; // THE ROOM: RawViewer goes in, Viewer comes out
 
+pub mod rights; // consents, receipts, erasures, share links
+
 pub mod audit; // who did what to the statistics: a chain of entries
 pub mod papers; // notice, records, self-check, made of settings and register
 pub mod past; // logs of other servers: sessions without who

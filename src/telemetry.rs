@@ -72,6 +72,8 @@ pub enum Limit {
     AnnounceSize,
     Tracks,
     PublishedPaths,
+    /// Not in the configuration: networks that objected on one day.
+    NetworksKeptOut,
 }
 
 impl Limit {
@@ -91,6 +93,7 @@ impl Limit {
             Self::RequestHeaders => "request_headers",
             Self::AnnounceSize => "announce_size",
             Self::Tracks => "tracks",
+            Self::NetworksKeptOut => "networks_kept_out",
             Self::PublishedPaths => "published_paths",
         }
     }

@@ -71,6 +71,20 @@ const ROOMS: &[Room] = &[
     ),
     room("audit", &["base", "telemetry"], &["PeerAddr", "RawViewer"]),
     room(
+        "rights",
+        &[
+            "base",
+            "privacy::Clerk",
+            "privacy::Consent",
+            "privacy::Receipt",
+            "privacy::row_number",
+            "analytics::Record",
+            "analytics::Recorder",
+            "audit",
+        ],
+        &["PeerAddr", "RawViewer", "Serialize"],
+    ),
+    room(
         "papers",
         &[
             "privacy::Consent",
@@ -124,6 +138,7 @@ const ROOMS: &[Room] = &[
             "telemetry",
             "audit",
             "papers",
+            "rights",
             // The same users watch over HTTP and RTSP, so their hashes have one home.
             "proto::rtsp::auth",
         ],
@@ -158,6 +173,7 @@ const ROOMS: &[Room] = &[
             "logs",
             "papers",
             "past",
+            "rights",
             "scan",
             "telemetry",
             "web",

@@ -33,7 +33,7 @@ pub struct Record {
 }
 
 /// Tells which numbers (of sessions, or of viewers) are to go.
-pub type Chosen = Box<dyn Fn(&[u8; 16]) -> bool + Send>;
+pub type Chosen = Box<dyn Fn(&[u8; 16]) -> bool + Send + Sync>;
 
 /// The row of a session, wherever it is.
 pub(super) async fn record(db: &mut Db, id: [u8; 16]) -> Result<Option<Record>, sqlx::Error> {
@@ -47,7 +47,8 @@ pub(super) async fn record(db: &mut Db, id: [u8; 16]) -> Result<Option<Record>, 
         )
         .await?;
     if let Some(row) = fresh {
-        let text = |column| Ok::<_, sqlx::Error>(Some(row.text(column)?.to_owned()).filter(|t| !t.is_empty()));
+        let text =
+            |column| Ok::<_, sqlx::Error>(Some(row.text(column)?.to_owned()).filter(|t| !t.is_empty()));
         return Ok(Some(Record {
             path: row.text(0)?.to_owned(),
             began: Some(row.int(1)?.div_euclid(1000)),
@@ -88,27 +89,31 @@ fn of_visit(row: &Row) -> Result<Record, sqlx::Error> {
     })
 }
 
-/// The numbers that were chosen, and the choice back: it cannot be shared while the database works.
-pub(super) type Found = (HashSet<[u8; 16]>, Chosen);
-
 /// Sessions whose hour is not added up, and that are chosen by their own number or by their viewer's.
-pub(super) async fn fresh(db: &mut Db, chosen: Chosen) -> Result<Found, sqlx::Error> {
+pub(super) async fn fresh(db: &mut Db, chosen: &Chosen) -> Result<HashSet<[u8; 16]>, sqlx::Error> {
     chosen_of(db, "SELECT id, viewer FROM sessions", chosen).await
 }
 
 /// Deletes rows that are chosen by their own number or by their viewer's; the numbers of those that went.
-pub(super) async fn delete(db: &mut Db, chosen: Chosen) -> Result<Found, sqlx::Error> {
-    let (ids, chosen) = chosen_of(db, "SELECT id, viewer FROM visits", chosen).await?;
+pub(super) async fn delete(db: &mut Db, chosen: &Chosen) -> Result<HashSet<[u8; 16]>, sqlx::Error> {
+    let ids = chosen_of(db, "SELECT id, viewer FROM visits", chosen).await?;
+    if ids.is_empty() {
+        return Ok(ids);
+    }
     db.begin_writing().await?;
     for id in &ids {
         db.execute("DELETE FROM visits WHERE id = $1", &[Value::Bytes(id)])
             .await?;
     }
     db.commit().await?;
-    Ok((ids, chosen))
+    Ok(ids)
 }
 
-async fn chosen_of(db: &mut Db, rows: &'static str, chosen: Chosen) -> Result<Found, sqlx::Error> {
+async fn chosen_of(
+    db: &mut Db,
+    rows: &'static str,
+    chosen: &Chosen,
+) -> Result<HashSet<[u8; 16]>, sqlx::Error> {
     let mut ids = HashSet::new();
     db.each(rows, &[], |row| {
         if let Some(id) = row.id(0)?
@@ -119,5 +124,5 @@ async fn chosen_of(db: &mut Db, rows: &'static str, chosen: Chosen) -> Result<Fo
         Ok(())
     })
     .await?;
-    Ok((ids, chosen))
+    Ok(ids)
 }

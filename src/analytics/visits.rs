@@ -132,7 +132,8 @@ impl Pool {
     /// Lets go of all that are chosen, by their own number or by their viewer's; how many.
     pub(super) fn forget_all(&mut self, chosen: &Chosen) -> usize {
         let before = self.0.len();
-        self.0.retain(|visit| !chosen(&visit.id) && !chosen(&visit.viewer));
+        self.0
+            .retain(|visit| !chosen(&visit.id) && !chosen(&visit.viewer));
         before - self.0.len()
     }
 

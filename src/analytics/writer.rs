@@ -330,8 +330,8 @@ impl Writer {
     /// Deletes rows that somebody may have deleted.
     async fn erase(&mut self) {
         for (chosen, done) in std::mem::take(&mut self.erasures) {
-            let (chosen, gone) = match self.erase_stored(chosen).await {
-                Ok(erased) => erased,
+            let gone = match self.erase_stored(&chosen).await {
+                Ok(gone) => gone,
                 Err(error) => {
                     // Nobody is told that it is done; who waits asks again.
                     self.report(Err(error.into()));
@@ -339,25 +339,23 @@ impl Writer {
                 }
             };
             let waiting = self.pool.forget_all(&chosen);
-            if done.send(gone + waiting).is_err() {
-                tracing::debug!("Nobody waited for sessions to be erased.");
-            }
+            done.send(gone + waiting).ok();
         }
     }
 
     /// What of them is in the store, or on its way there.
-    async fn erase_stored(&mut self, chosen: Chosen) -> Result<(Chosen, usize), sqlx::Error> {
+    async fn erase_stored(&mut self, chosen: &Chosen) -> Result<usize, sqlx::Error> {
         let Some(db) = &mut self.db else {
-            return Ok((chosen, 0));
+            return Ok(0);
         };
-        let (fresh, chosen) = single::fresh(db, chosen).await?;
-        let (deleted, chosen) = single::delete(db, chosen).await?;
+        let fresh = single::fresh(db, chosen).await?;
+        let deleted = single::delete(db, chosen).await?;
         let count = fresh.difference(&self.erased).count() + deleted.len();
         self.erased.extend(fresh);
         for id in deleted {
             self.gone = Some(self.gone.take().unwrap_or_default().and(id));
         }
-        Ok((chosen, count))
+        Ok(count)
     }
 
     /// Tells of single sessions, to who can name them.

@@ -53,6 +53,10 @@ use crate::privacy::Rotations;
 use crate::proto;
 use crate::proto::rtsp::auth::Rule;
 use crate::proto::rtsp::auth::Users;
+use crate::rights;
+use crate::rights::Registry;
+use crate::rights::Rights;
+use crate::rights::Shares;
 use crate::telemetry::Metrics;
 use crate::web;
 
@@ -166,7 +170,21 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     );
     // What a former run left open is closed before anybody can ask.
     recorder.flushed().await;
-    let door = door(&start.config, time_zone, &clock)?;
+    let registry = Registry::new(
+        &start.data_dir,
+        &master,
+        rights_options(&start.config, &told, &time_zone),
+        clock.clone(),
+    );
+    let rights = Rights::start(
+        &groups.serving,
+        Arc::clone(&registry),
+        Shares::new(&start.data_dir, &master),
+        recorder.clone(),
+        audit.clone(),
+        clock.clone(),
+    );
+    let door = door(&start.config, time_zone, &clock, registry)?;
     wipe_keys_in_time(&groups.serving, &door, &start.metrics, &audit);
     count_time_online(&groups.serving, &hub, &recorder);
 
@@ -184,6 +202,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         recorder,
         store,
         audit: audit.clone(),
+        rights,
         papers: Arc::new(told),
         metrics: Arc::clone(&start.metrics),
         clock,
@@ -312,8 +331,16 @@ pub fn privacy_options(config: &Config, time_zone: TimeZone) -> Result<privacy::
 }
 
 /// The privacy door as the configuration wants it.
-fn door(config: &Config, time_zone: TimeZone, clock: &SharedClock) -> Result<Arc<Door>, AppError> {
-    let options = privacy_options(config, time_zone)?;
+fn door(
+    config: &Config,
+    time_zone: TimeZone,
+    clock: &SharedClock,
+    clerk: Arc<Registry>,
+) -> Result<Arc<Door>, AppError> {
+    let options = privacy::Options {
+        clerk: Some(clerk),
+        ..privacy_options(config, time_zone)?
+    };
     let door = Door::new(options, clock.clone());
     door.keep_silent_about(sensitive(config));
     if !door.key_is_locked() {
@@ -323,6 +350,18 @@ fn door(config: &Config, time_zone: TimeZone, clock: &SharedClock) -> Result<Arc
         );
     }
     Ok(Arc::new(door))
+}
+
+/// Consents and receipts as the configuration wants them.
+fn rights_options(config: &Config, told: &crate::papers::Options, time_zone: &TimeZone) -> rights::Options {
+    rights::Options {
+        consent: config.privacy.consent,
+        receipts: config.privacy.receipts,
+        consent_days: config.privacy.consent_days,
+        notice: told.version(),
+        time_zone: time_zone.clone(),
+        ..rights::Options::default()
+    }
 }
 
 /// The paths of which no session is recorded.

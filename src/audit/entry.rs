@@ -31,6 +31,8 @@ pub enum Actor {
     User([u8; 4]),
     /// Somebody who did not get in.
     Stranger,
+    /// Somebody who watches, and showed a consent, a receipt or a link; which one is not told.
+    Viewer,
 }
 
 impl Actor {
@@ -41,6 +43,7 @@ impl Actor {
             Self::Local => "local".to_owned(),
             Self::User(tag) => format!("user-{}", hex(&tag)),
             Self::Stranger => "stranger".to_owned(),
+            Self::Viewer => "viewer".to_owned(),
         }
     }
     fn parse(text: &str) -> Option<Self> {
@@ -49,6 +52,7 @@ impl Actor {
             "shell" => Self::Shell,
             "local" => Self::Local,
             "stranger" => Self::Stranger,
+            "viewer" => Self::Viewer,
             _ => Self::User(unhex(text.strip_prefix("user-")?)?),
         })
     }
@@ -63,6 +67,7 @@ impl Actor {
             Self::Shell => "admin",
             Self::Local | Self::User(_) => "operator",
             Self::Stranger => "none",
+            Self::Viewer => "viewer",
         }
     }
 }
@@ -125,6 +130,14 @@ named! {
         ReceiptRead = "receipt.read",
         /// Somebody used the receipt of a session to erase it.
         ReceiptErased = "receipt.erase",
+        /// Somebody objected for a whole network.
+        NetworkKeptOut = "network.object",
+        /// A report was shared by a link.
+        ShareMade = "share.make",
+        /// A link was ended.
+        ShareRevoked = "share.revoke",
+        /// A shared report was looked at.
+        ShareViewed = "share.view",
         /// The second line of defence took something out of a log line.
         Redacted = "log.redact",
         /// A rule about behaviour held.
@@ -137,7 +150,13 @@ impl Action {
     pub(super) fn folds(self) -> bool {
         matches!(
             self,
-            Self::ReportViewed | Self::LoginFailed | Self::AuditShown | Self::ReceiptRead
+            Self::ReportViewed
+                | Self::LoginFailed
+                | Self::AuditShown
+                | Self::ReceiptRead
+                | Self::ConsentGiven
+                | Self::NetworkKeptOut
+                | Self::ShareViewed
         )
     }
 }

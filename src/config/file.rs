@@ -150,6 +150,8 @@ pub(super) struct PrivacyFile {
     pub(super) countries: Text,
     pub(super) trusted_proxies: Option<Spanned<OneOrMore>>,
     pub(super) core_dumps: Option<bool>,
+    pub(super) receipts: Option<bool>,
+    pub(super) consent_days: Number,
     pub(super) retention: RetentionFile,
 }
 

@@ -259,6 +259,10 @@ pub struct Privacy {
     pub trusted_proxies: Vec<Cidr>,
     /// Whether the program may leave core files, in which keys and addresses are.
     pub core_dumps: bool,
+    /// Whether sessions get receipts, by which their viewers can see and erase them.
+    pub receipts: bool,
+    /// Days that a viewer's consent lasts.
+    pub consent_days: u16,
     pub retention: Retention,
 }
 
@@ -286,6 +290,8 @@ impl Default for Privacy {
             countries: None,
             trusted_proxies: Vec::new(),
             core_dumps: false,
+            receipts: false,
+            consent_days: 180,
             retention: Retention::default(),
         }
     }
@@ -396,6 +402,11 @@ impl Config {
             (
                 "[rtsps] proxy_protocol",
                 a.rtsps.proxy_protocol != b.rtsps.proxy_protocol,
+            ),
+            ("[privacy] receipts", a.privacy.receipts != b.privacy.receipts),
+            (
+                "[privacy] consent_days",
+                a.privacy.consent_days != b.privacy.consent_days,
             ),
             ("[privacy.retention]", a.privacy.retention != b.privacy.retention),
             ("[stats]", a.stats != b.stats),

@@ -78,6 +78,8 @@ impl Config {
             time_zone: self.privacy.time_zone.clone(),
             sensitive_paths: self.paths.iter().filter(|path| path.sensitive).count(),
             core_dumps: self.privacy.core_dumps,
+            receipts: self.privacy.receipts,
+            consent_days: u32::from(self.privacy.consent_days),
             rows_days: u32::from(self.privacy.retention.sessions_days),
             hours_days: u32::from(self.privacy.retention.hours_days),
             counts_days: u32::from(self.privacy.retention.days_months) * 761 / 25,

@@ -31,6 +31,8 @@ impl Checker<'_> {
             countries: self.countries(&f.countries),
             trusted_proxies: self.trusted_proxies(f),
             core_dumps: f.core_dumps.unwrap_or(d.core_dumps),
+            receipts: f.receipts.unwrap_or(d.receipts),
+            consent_days: self.number("consent_days", &f.consent_days, 1..=396, d.consent_days),
             retention: self.retention(&f.retention),
         };
         if let Some(level) = &f.level

@@ -50,11 +50,13 @@ impl Config {
             ("notice.controller", named(&self.notice.controller)),
             ("notice.dpo", named(&self.notice.dpo)),
             ("privacy.consent", self.privacy.consent.name().to_owned()),
+            ("privacy.consent_days", self.privacy.consent_days.to_string()),
             ("privacy.core_dumps", self.privacy.core_dumps.to_string()),
             ("privacy.countries", self.privacy.countries.is_some().to_string()),
             ("privacy.k", self.privacy.k.to_string()),
             ("privacy.level", self.privacy.level.name().to_owned()),
             ("privacy.mask", mask.to_owned()),
+            ("privacy.receipts", self.privacy.receipts.to_string()),
             ("privacy.sensitive_paths", sensitive),
             ("privacy.time_zone", self.privacy.time_zone.clone()),
             (

@@ -250,6 +250,12 @@ pub(super) fn kept_for(retention: Retention, o: &Options, lang: Lang) -> String 
             .to_owned(),
         Retention::Rows => days(o.rows_days),
         Retention::Counts => days(o.counts_days),
+        Retention::Proofs => lang
+            .say(
+                "as long as the consent must be proven",
+                "tant que le consentement doit pouvoir être prouvé",
+            )
+            .to_owned(),
     }
 }
 

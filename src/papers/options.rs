@@ -30,6 +30,10 @@ pub struct Options {
     pub sensitive_paths: usize,
     /// Whether core files, which hold keys, may be written.
     pub core_dumps: bool,
+    /// Whether sessions get receipts.
+    pub receipts: bool,
+    /// Days that a consent lasts.
+    pub consent_days: u32,
     /// Days that rows of sessions are kept after theirs closed.
     pub rows_days: u32,
     /// Days that counts by hour are kept.

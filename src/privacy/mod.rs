@@ -125,7 +125,7 @@ impl Viewer {
         let day_id = match raw.agreement() {
             Some(agreement) => {
                 let known_longer = room.options.level == Level::Identified;
-                clerk::row_number(agreement, &room.options.tenant, (!known_longer).then_some(day))
+                row_number(agreement, &room.options.tenant, (!known_longer).then_some(day))
             }
             None => inner.epoch.day_id(raw, &room.options),
         };

@@ -284,8 +284,14 @@ fn who_agreed_is_told_apart_by_the_agreement_and_recognised_on_other_days_only_a
             door.admit_to("cam", raw).unwrap().begin().day_id()
         };
         let first = number("203.0.113.7:1", "a");
-        assert!(first == number("198.51.100.1:1", "a"), "the same by another network");
-        assert!(first != number("203.0.113.7:1", "bb"), "another by the same network");
+        assert!(
+            first == number("198.51.100.1:1", "a"),
+            "the same by another network"
+        );
+        assert!(
+            first != number("203.0.113.7:1", "bb"),
+            "another by the same network"
+        );
         assert_eq!(door.viewers(), 0, "no address is in the map");
         clock.advance(Duration::from_secs(24 * 3600));
         assert_eq!(first == number("203.0.113.7:1", "a"), linked, "{level:?}");

@@ -7,12 +7,14 @@
 pub mod api;
 mod auth;
 mod conn;
+mod desk;
 mod host;
 mod mjpeg;
 mod paper;
 mod problem;
 mod reply;
 mod report;
+mod rights;
 mod route;
 mod site;
 mod snapshot;
@@ -46,6 +48,7 @@ use crate::hub::Hub;
 use crate::papers;
 use crate::privacy::Door;
 use crate::proto::rtsp::auth::Users;
+use crate::rights::Rights;
 use crate::telemetry::Limit;
 use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
@@ -103,6 +106,8 @@ pub struct Context {
     pub recorder: Recorder,
     pub store: Store,
     pub audit: Audit,
+    /// Consents, receipts and share links.
+    pub rights: Rights,
     /// What the privacy notice is made of.
     pub papers: Arc<papers::Options>,
     pub metrics: Arc<Metrics>,

@@ -54,14 +54,16 @@ impl Problem {
             "see /api/v1/paths for the paths there are; a published path exists while it is published",
         )
     }
-    /// All routes only read.
-    pub(super) fn method_not_allowed() -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this URL can only be read",
-            "use GET or HEAD",
-        )
-        .with(header::ALLOW, route::ALLOW)
+    /// What a route does not answer to.
+    pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
+        let (title, detail) = match allowed {
+            route::READ => ("this URL can only be read", "use GET or HEAD"),
+            _ => (
+                "this URL does not take that method",
+                "the header Allow tells those it takes",
+            ),
+        };
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, title, detail).with(header::ALLOW, allowed)
     }
     /// No or wrong credentials; the text does not tell which.
     pub(super) fn unauthorized() -> Self {
@@ -131,6 +133,72 @@ impl Problem {
             StatusCode::INTERNAL_SERVER_ERROR,
             "the picture could not be resized",
             "ask for it without width, or try again: the next picture may be whole",
+        )
+    }
+    /// Unknown, forged, expired, revoked or erased: nobody is told which.
+    pub(super) fn nothing_of_that() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "there is nothing of that",
+            "it may be mistyped, over, or gone; after some days nothing is kept that could be found",
+        )
+    }
+    /// Consent is given where it is asked for.
+    pub(super) fn consent_not_asked() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "consent is not asked for here",
+            "see /privacy for who is counted and how not to be",
+        )
+    }
+    /// Too much of what costs, by everybody together.
+    pub(super) fn too_many_tries() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many tries",
+            "wait some seconds and try again",
+        )
+        .with(header::RETRY_AFTER, "5")
+    }
+    /// A bound was reached.
+    pub(super) fn no_more_kept() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no more of them can be kept",
+            "add ?stats=off to the address of a stream not to be counted; the operator can make room",
+        )
+    }
+    /// A file could not be written.
+    pub(super) fn not_noted() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "it could not be noted",
+            "try again in some seconds; louver's log tells why",
+        )
+        .with(header::RETRY_AFTER, "5")
+    }
+    /// A form that is too large, too slow or no text.
+    pub(super) fn bad_form() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "the form cannot be read",
+            "send it as application/x-www-form-urlencoded, 4096 bytes at most",
+        )
+    }
+    /// Days or an expiry that cannot be.
+    pub(super) fn bad_share() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "the share is not usable",
+            "give path, days (1 to 366) and expires_days (1 to 366)",
+        )
+    }
+    /// A page of another site acts in somebody's name.
+    pub(super) fn other_site() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "a page of another site asked for this",
+            "open /privacy/choices here and do it there",
         )
     }
     /// The store of sessions did not answer.

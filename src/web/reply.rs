@@ -25,7 +25,7 @@ const SECURITY: [(HeaderName, &str); 4] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+         base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -61,10 +61,10 @@ pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: Bo
     response
 }
 
-/// Adds what every answer carries. A cache rule that is there already stays.
+/// Adds what every answer carries. What is there already stays.
 pub(super) fn secure(headers: &mut HeaderMap) {
     for (name, value) in SECURITY {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(NO_STORE);
 }

@@ -31,6 +31,24 @@ pub(super) enum Route {
     Metrics,
     /// `/privacy`, `/privacy.json`, `/privacy.md`: for everybody, also without credentials.
     Privacy(Paper),
+    /// `/privacy/choices`: a page with forms for the four below.
+    Choices,
+    /// `/privacy/consent`: a viewer agrees to be counted.
+    Consent,
+    /// `/privacy/withdraw`: and takes it back.
+    Withdraw,
+    /// `/privacy/network`: nobody of the asker's network is counted until midnight.
+    Network,
+    /// `/privacy/receipt/RECEIPT`: see and erase one session.
+    Receipt(String),
+    /// `/privacy/receipt`: the same, with the receipt in a form.
+    ReceiptForm,
+    /// `/share/TOKEN`: one report of the published tier.
+    Share(String),
+    /// `/api/v1/shares`
+    Shares,
+    /// `/api/v1/shares/ID`
+    OneShare(String),
     /// `/.well-known/security.txt`
     SecurityTxt,
     /// `/.well-known/gpc.json`: tells that `Sec-GPC` is honoured; open, since browsers ask for it by themselves.
@@ -71,10 +89,34 @@ impl Route {
             "/privacy" => Self::Privacy(Paper::Page),
             "/privacy.json" => Self::Privacy(Paper::Json),
             "/privacy.md" => Self::Privacy(Paper::Markdown),
+            "/privacy/choices" => Self::Choices,
+            "/privacy/consent" => Self::Consent,
+            "/privacy/withdraw" => Self::Withdraw,
+            "/privacy/network" => Self::Network,
+            "/privacy/receipt" => Self::ReceiptForm,
+            "/api/v1/shares" => Self::Shares,
             "/.well-known/security.txt" => Self::SecurityTxt,
             "/.well-known/gpc.json" => Self::Gpc,
-            _ => return Self::decode_live(path.strip_prefix("/live/")?),
+            _ => return Self::decode_one(path),
         })
+    }
+
+    /// Reads URLs that name one of many.
+    fn decode_one(path: &str) -> Option<Self> {
+        let one = |prefix| {
+            let name = path.strip_prefix(prefix)?;
+            (!name.is_empty() && !name.contains('/')).then(|| name.to_owned())
+        };
+        if let Some(receipt) = one("/privacy/receipt/") {
+            return Some(Self::Receipt(receipt));
+        }
+        if let Some(token) = one("/share/") {
+            return Some(Self::Share(token));
+        }
+        if let Some(id) = one("/api/v1/shares/") {
+            return Some(Self::OneShare(id));
+        }
+        Self::decode_live(path.strip_prefix("/live/")?)
     }
 
     /// Reads what follows `/live/`. The last part says what is asked, all before it is the path's name.
@@ -88,22 +130,50 @@ impl Route {
         decode(path).map(|path| Self::Live { path, what })
     }
 
-    /// The methods this route answers to. All of them only read.
+    /// The methods this route answers to, as in `Allow`.
+    pub(super) fn methods(&self) -> &'static str {
+        match self {
+            Self::Consent | Self::Withdraw | Self::Network | Self::ReceiptForm => "POST",
+            Self::Receipt(_) => "GET, HEAD, DELETE",
+            Self::Shares => "GET, HEAD, POST",
+            Self::OneShare(_) => "DELETE",
+            _ => READ,
+        }
+    }
+
+    /// Whether this route answers to a method.
     pub(super) fn allows(&self, method: &Method) -> bool {
-        method == Method::GET || method == Method::HEAD
+        self.methods()
+            .split(", ")
+            .any(|allowed| allowed == method.as_str())
+    }
+
+    /// Whether it is for viewers alone to say what they wish.
+    pub(super) fn is_choice(&self) -> bool {
+        matches!(
+            self,
+            Self::Choices
+                | Self::Consent
+                | Self::Withdraw
+                | Self::Network
+                | Self::Receipt(_)
+                | Self::ReceiptForm
+                | Self::Share(_)
+        )
     }
 
     /// Whether the route is open to those who have no credentials.
     pub(super) fn is_public(&self) -> bool {
-        matches!(
-            self,
-            Self::Health | Self::Gpc | Self::Privacy(_) | Self::SecurityTxt | Self::Style
-        )
+        self.is_choice()
+            || matches!(
+                self,
+                Self::Health | Self::Gpc | Self::Privacy(_) | Self::SecurityTxt | Self::Style
+            )
     }
 }
 
-/// The value of `Allow` for [`Route::allows`].
-pub(super) const ALLOW: &str = "GET, HEAD";
+/// The methods of routes that only read.
+pub(super) const READ: &str = "GET, HEAD";
 
 /// Percent-decodes a path's name; `None` when it is empty or not UTF-8. The alias by which viewers say that they do not
 /// want to be counted is no part of it.
@@ -160,6 +230,15 @@ mod tests {
             ("/privacy.json", Some(Route::Privacy(Paper::Json))),
             ("/privacy.md", Some(Route::Privacy(Paper::Markdown))),
             ("/privacy/", None),
+            ("/privacy/choices", Some(Route::Choices)),
+            ("/privacy/receipt", Some(Route::ReceiptForm)),
+            ("/privacy/receipt/", None),
+            ("/privacy/receipt/r1.a.b", Some(Route::Receipt("r1.a.b".into()))),
+            ("/privacy/receipt/a/b", None),
+            ("/share/s1.a.b", Some(Route::Share("s1.a.b".into()))),
+            ("/share/", None),
+            ("/api/v1/shares", Some(Route::Shares)),
+            ("/api/v1/shares/ab", Some(Route::OneShare("ab".into()))),
             ("/.well-known/security.txt", Some(Route::SecurityTxt)),
             ("/live/webcam/", live("webcam", Live::Player)),
             ("/live/webcam/stream.mjpeg", live("webcam", Live::Mjpeg)),

@@ -18,6 +18,7 @@ use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use zeroize::Zeroizing;
 
 use crate::analytics::Protocol;
 use crate::analytics::Transport;
@@ -50,6 +51,8 @@ use crate::web::reply;
 use crate::web::reply::Body;
 use crate::web::report;
 use crate::web::report::Form;
+use crate::web::rights;
+use crate::web::rights::Fields;
 use crate::web::route;
 use crate::web::route::Live;
 use crate::web::route::Route;
@@ -62,6 +65,7 @@ const STYLE: &str = include_str!("ui/style.css");
 const SCRIPT: &str = include_str!("ui/app.js");
 const ICON: &str = include_str!("ui/icon.svg");
 
+const PRIVACY_RECEIPT: HeaderName = HeaderName::from_static("privacy-receipt");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The page's own files may be kept, but must be asked for again: a new version shows at once.
@@ -69,7 +73,7 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// A listener's site.
 pub(super) struct Site {
-    ctx: Context,
+    pub(super) ctx: Context,
     tasks: Tasks,
     snapshots: Snapshots,
     /// Anybody on this machine may read: browsers must not be lent to other sites (DNS rebinding).
@@ -98,23 +102,50 @@ impl Site {
 
     /// Answers one request.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: &PeerAddr) -> Response<Body> {
-        let (asked, _body) = request.into_parts();
-        let answered = self.try_answer(&asked, peer).await;
+        let (asked, body) = request.into_parts();
+        let answered = self.try_answer(&asked, body, peer).await;
         let mut response = answered.unwrap_or_else(Problem::into_response);
         reply::secure(response.headers_mut());
         response
     }
 
-    async fn try_answer(&self, asked: &Parts, peer: &PeerAddr) -> Result<Response<Body>, Problem> {
+    async fn try_answer(
+        &self,
+        asked: &Parts,
+        body: Incoming,
+        peer: &PeerAddr,
+    ) -> Result<Response<Body>, Problem> {
         let asks_for = Route::decode(asked.uri.path());
         if !asks_for.as_ref().is_some_and(Route::is_public) {
             self.check_who_asks(asked).await?;
         }
         let asks_for = asks_for.ok_or_else(Problem::no_such_page)?;
         if !asks_for.allows(&asked.method) {
-            return Err(Problem::method_not_allowed());
+            return Err(Problem::method_not_allowed(asks_for.methods()));
+        }
+        let reads = asked.method == Method::GET || asked.method == Method::HEAD;
+        if asks_for.is_choice() {
+            self.check_our_name(asked)?;
+        }
+        if !reads {
+            rights::refuse_other_sites(&asked.uri, &asked.headers)?;
         }
         match asks_for {
+            Route::Choices => Ok(rights::choices(self.ctx.rights.options())),
+            Route::Consent => self.consent(asked, body).await,
+            Route::Withdraw => self.withdraw(asked, body).await,
+            Route::Network => self.keep_out(asked, peer),
+            Route::Receipt(receipt) => self.receipt(receipt.into(), !reads, &asked.headers).await,
+            Route::ReceiptForm => {
+                let form = Fields::read(body).await?;
+                let receipt = form.value(&asked.uri, "receipt").unwrap_or_default();
+                let erase = form.value(&asked.uri, "do").is_some_and(|word| *word == "erase");
+                self.receipt(receipt, erase, &asked.headers).await
+            }
+            Route::Share(token) => self.share(&Zeroizing::new(token), asked).await,
+            Route::Shares if reads => self.list_shares(),
+            Route::Shares => self.make_share(asked, body).await,
+            Route::OneShare(id) => self.revoke_share(&id, asked),
             Route::Index => Ok(asset("text/html; charset=utf-8", INDEX)),
             Route::Style => Ok(asset("text/css; charset=utf-8", STYLE)),
             Route::Script => Ok(asset("text/javascript; charset=utf-8", SCRIPT)),
@@ -139,12 +170,7 @@ impl Site {
             }
             Route::Live { path, what } => {
                 let path = self.find(&path)?;
-                if let Some(users) = &self.ctx.users
-                    && !auth::may_watch(users, &asked.headers, path.name().as_str())
-                {
-                    self.ctx.metrics.lose(Reason::Unauthorized, 1);
-                    return Err(Problem::forbidden());
-                }
+                self.may_watch(asked, path.name().as_str())?;
                 self.live(&path, what, asked, peer).await
             }
         }
@@ -166,6 +192,11 @@ impl Site {
             }
             return Err(Problem::unauthorized());
         }
+        self.check_our_name(asked)
+    }
+
+    /// Our own name where the listener is open on loopback.
+    fn check_our_name(&self, asked: &Parts) -> Result<(), Problem> {
         let host = host::host(&asked.uri, &asked.headers);
         let named = asked.uri.authority().is_some() || asked.headers.contains_key(header::HOST);
         if self.open_on_loopback && named && !host.is_some_and(|h| host::is_ours(&h)) {
@@ -174,7 +205,18 @@ impl Site {
         Ok(())
     }
 
-    fn find(&self, path: &str) -> Result<Arc<Path>, Problem> {
+    /// Whether who asks may watch a path.
+    pub(super) fn may_watch(&self, asked: &Parts, path: &str) -> Result<(), Problem> {
+        if let Some(users) = &self.ctx.users
+            && !auth::may_watch(users, &asked.headers, path)
+        {
+            self.ctx.metrics.lose(Reason::Unauthorized, 1);
+            return Err(Problem::forbidden());
+        }
+        Ok(())
+    }
+
+    pub(super) fn find(&self, path: &str) -> Result<Arc<Path>, Problem> {
         self.ctx.hub.find(path).ok_or_else(Problem::no_such_path)
     }
 
@@ -203,8 +245,10 @@ impl Site {
 
     fn mjpeg(&self, path: &Arc<Path>, asked: &Parts, peer: &PeerAddr) -> Response<Body> {
         let name = path.name().as_str();
+        let viewer = self.admit(name, asked, peer);
+        let receipt = viewer.as_ref().and_then(Viewer::receipt);
         let newcomer = self.ctx.recorder.attempt(
-            self.admit(name, asked, peer),
+            viewer,
             name.into(),
             Protocol::Mjpeg,
             Transport::Tcp,
@@ -217,7 +261,16 @@ impl Site {
             Arc::clone(&self.ctx.metrics),
             self.tasks.stopped(),
         );
-        reply::with_body(StatusCode::OK, mjpeg::CONTENT_TYPE, stream.boxed_unsync())
+        let mut response = reply::with_body(StatusCode::OK, mjpeg::CONTENT_TYPE, stream.boxed_unsync());
+        if let Some(receipt) = receipt.and_then(|r| HeaderValue::from_str(&r.into_header()).ok()) {
+            let headers = response.headers_mut();
+            headers.insert(PRIVACY_RECEIPT, receipt);
+            headers.insert(
+                header::LINK,
+                HeaderValue::from_static("</privacy>; rel=\"privacy-policy\""),
+            );
+        }
+        response
     }
 
     /// Asks for pictures of a path; somebody makes them from now on.
@@ -229,6 +282,11 @@ impl Site {
 
     /// Takes a viewer through the privacy door.
     fn admit(&self, path: &str, asked: &Parts, peer: &PeerAddr) -> Option<Viewer> {
+        self.ctx.door.admit_to(path, self.raw(asked, peer))
+    }
+
+    /// What the door may know of who asks.
+    pub(super) fn raw(&self, asked: &Parts, peer: &PeerAddr) -> RawViewer {
         let agent = asked
             .headers
             .get(header::USER_AGENT)
@@ -245,8 +303,14 @@ impl Site {
             .proxies
             .behind(peer, all(X_FORWARDED_FOR), all(header::FORWARDED));
         let opted_out = opted_out(asked.uri.query(), &asked.headers) || route::is_alias(asked.uri.path());
-        let raw = RawViewer::new(peer, agent).opt_out(opted_out);
-        self.ctx.door.admit_to(path, raw)
+        let query = query_value(asked.uri.query(), "consent");
+        let header = || {
+            let value = asked.headers.get(HeaderName::from_static("x-consent"));
+            value.and_then(|v| v.to_str().ok()).map(str::to_owned)
+        };
+        RawViewer::new(peer, agent)
+            .opt_out(opted_out)
+            .consent(query.or_else(header))
     }
 
     fn paths(&self, asked: &Parts) -> Response<Body> {
@@ -257,13 +321,18 @@ impl Site {
         api::json(StatusCode::OK, &paths)
     }
 
+    /// Who asks, for the audit trail.
+    pub(super) fn actor(&self, asked: &Parts) -> Actor {
+        match &self.ctx.users {
+            None => Actor::Local,
+            Some(_) => auth::name(&asked.headers).map_or(Actor::Stranger, |name| self.ctx.audit.user(&name)),
+        }
+    }
+
     /// Reads are in the audit trail too: who looked at which path, and how many rows left as a file. The name of a path
     /// that does not exist is not ours.
     fn note_view(&self, asked: &Parts, question: &Question, stats: &Stats, left: Option<u64>) {
-        let actor = match &self.ctx.users {
-            None => Actor::Local,
-            Some(_) => auth::name(&asked.headers).map_or(Actor::Stranger, |name| self.ctx.audit.user(&name)),
-        };
+        let actor = self.actor(asked);
         let path = question.path.as_deref();
         let known = path.map(|path| self.ctx.hub.find(path).map(|p| p.name().to_string()));
         let object = known.map_or_else(String::new, |name| name.unwrap_or_else(|| "other".to_owned()));

@@ -47,6 +47,7 @@ use crate::proto::rtsp::server::Carrier;
 use crate::proto::rtsp::server::ChosenTransport;
 use crate::proto::rtsp::server::Conn;
 use crate::proto::rtsp::server::Event;
+use crate::proto::rtsp::server::ForPeer;
 use crate::proto::rtsp::server::Input;
 use crate::proto::rtsp::server::Options;
 use crate::proto::rtsp::server::Output;
@@ -395,8 +396,15 @@ impl Driver {
                 let (now, patience) = (self.now(), self.server.context.options.get().patience);
                 let play = self.plays.get_mut(session).ok_or(Refusal::Internal)?;
                 let rtp_info = play.prepare(now, patience).await;
+                let receipt = play.receipt();
                 self.let_speak(session, true);
-                Ok(Answer::Playing { rtp_info })
+                Ok(match receipt {
+                    Some(receipt) => Answer::PlayingNoted {
+                        rtp_info,
+                        receipt: ForPeer(receipt.into_header()),
+                    },
+                    None => Answer::Playing { rtp_info },
+                })
             }
             Ask::Claim { session } => Ok(self.claim(session)),
             Ask::Record { session } => {
@@ -532,7 +540,10 @@ async fn new_play(server: &Server, peer: PeerAddr, setup: &mut SetupRequest) -> 
     let (path, stream) = find(server, &setup.target).await?;
     let name = path.name().to_string();
     let agent = setup.target.take_user_agent();
-    let raw = RawViewer::new(peer, agent.as_deref()).opt_out(setup.target.stats_off);
+    let consent = setup.target.take_consent();
+    let raw = RawViewer::new(peer, agent.as_deref())
+        .opt_out(setup.target.stats_off)
+        .consent(consent);
     let viewer = server.context.door.admit_to(&name, raw);
     let now = server.context.clock.now();
     if setup.sealed && setup.rendition == Rendition::Native {

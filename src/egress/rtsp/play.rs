@@ -32,6 +32,7 @@ use crate::hub::PathName;
 use crate::hub::Reporter;
 use crate::hub::Stream;
 use crate::media::TrackId;
+use crate::privacy::Receipt;
 use crate::privacy::Viewer;
 use crate::proto::rtp::rtcp;
 use crate::proto::rtp::rtcp::Rtcp;
@@ -114,6 +115,10 @@ impl Play {
     /// The copy that is read, where it is SRTP.
     pub(super) fn sealed(&self) -> Option<&Arc<Sealed>> {
         self.sealed.as_ref()
+    }
+    /// What makes its viewer able to see and erase the session that will begin; not for one that began.
+    pub(super) fn receipt(&self) -> Option<Receipt> {
+        self.viewer.as_ref()?.receipt()
     }
     /// `reading` is the path or rendition whose `stream` is read, `path` the name it is counted under.
     pub(super) fn new(

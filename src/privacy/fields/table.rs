@@ -141,7 +141,9 @@ pub const ALL: &[Field] = &[
         what: "the proof of having agreed to be counted (consent=, X-Consent)",
         source: Source::Request,
         used_for: "to count those alone who agreed; the number of the day is made of it instead of address and player",
-        kept: Some("in a file of proofs: a keyed hash of it, for what, the version of the notice, the hour, until when"),
+        kept: Some(
+            "in a file of proofs: a keyed hash of it, for what, the version of the notice, the hour, until when",
+        ),
         places: &["RawViewer.token", "RawViewer.agreement"],
         purpose: Purpose::Choice,
         retention: Retention::Proofs,

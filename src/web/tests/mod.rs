@@ -1,5 +1,6 @@
 //! A real server on a port of its own, and clients that see every byte. The tests are in the files beside.
 
+mod choices;
 mod pictures;
 mod site;
 
@@ -20,12 +21,16 @@ use crate::analytics::Mode;
 use crate::av::frame::Frame;
 use crate::av::jpeg::JpegEncoder;
 use crate::base::clock::SystemClock;
+use crate::base::master::Master;
 use crate::hub;
 use crate::hub::Path;
 use crate::hub::PathName;
 use crate::hub::Picture;
 use crate::privacy;
 use crate::proto::rtsp::auth::User;
+use crate::rights;
+use crate::rights::Registry;
+use crate::rights::Shares;
 
 /// Nothing in these tests takes longer, unless it hangs.
 const LONG: Duration = Duration::from_secs(20);
@@ -44,6 +49,9 @@ impl Served {
         Self::with(Options::default(), None).await
     }
     async fn with(options: Options, users: Option<Users>) -> Self {
+        Self::with_rights(options, users, rights::Options::default()).await
+    }
+    async fn with_rights(options: Options, users: Option<Users>, rights: rights::Options) -> Self {
         let clock = SystemClock::shared();
         let metrics = Metrics::new();
         let tasks = Tasks::new();
@@ -53,11 +61,27 @@ impl Served {
             .unwrap();
         let recorder = Recorder::start(&tasks, store.clone(), Arc::clone(&clock), Arc::clone(&metrics));
         let hub = Hub::new(hub::Options::default(), Arc::clone(&clock), Arc::clone(&metrics));
+        let master = Master::load_or_make(data.path()).unwrap();
+        let registry = Registry::new(data.path(), &master, rights.clone(), Arc::clone(&clock));
+        let shares = Shares::new(data.path(), &master);
+        let door = privacy::Options {
+            consent: rights.consent,
+            clerk: Some(registry.clone()),
+            ..privacy::Options::default()
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let ctx = Context {
             hub: Arc::clone(&hub),
-            door: Arc::new(Door::new(privacy::Options::default(), Arc::clone(&clock))),
+            door: Arc::new(Door::new(door, Arc::clone(&clock))),
+            rights: Rights::start(
+                &tasks,
+                registry,
+                shares,
+                recorder.clone(),
+                Audit::none(),
+                Arc::clone(&clock),
+            ),
             recorder: recorder.clone(),
             store,
             audit: Audit::none(),

@@ -26,6 +26,7 @@ pub struct Target {
     /// The reader requires a back channel (`Require: www.onvif.org/ver20/backchannel`).
     pub backchannel: bool,
     pub(super) user_agent: Option<String>,
+    pub(super) consent: Option<String>,
 }
 
 /// The tracks of a back channel have numbers from here on, to which the payload type is added: 0 for mu-law, 8 for
@@ -47,6 +48,11 @@ impl Target {
     /// The `User-Agent`, handed out once, for the privacy door alone.
     pub fn take_user_agent(&mut self) -> Option<String> {
         self.user_agent.take()
+    }
+    /// The proof of having agreed to be counted (`X-Consent: TOKEN`, `?consent=TOKEN`), handed out once, for the privacy
+    /// door alone.
+    pub fn take_consent(&mut self) -> Option<String> {
+        self.consent.take()
     }
 }
 
@@ -186,6 +192,11 @@ pub enum Answer {
     SetUpMulticast { ssrc: u32, group: Group },
     /// The next packets of the session's tracks. An empty list leaves the header `RTP-Info` out.
     Playing { rtp_info: Vec<RtpInfo> },
+    /// The same with the header `Privacy-Receipt`, for this reader alone.
+    PlayingNoted {
+        rtp_info: Vec<RtpInfo>,
+        receipt: ForPeer,
+    },
     /// The track is ready, and sealed with a key: the base64 of a MIKEY message.
     SetUpSealed { ssrc: u32, mikey: String },
     /// The publisher may send.
@@ -194,6 +205,16 @@ pub enum Answer {
     Kept(Option<Box<Kept>>),
     /// It cannot be done.
     Refused(Refusal),
+}
+
+/// A text for the peer alone: its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ForPeer(pub String);
+
+impl fmt::Debug for ForPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ForPeer(..)")
+    }
 }
 
 /// The first packet of a track after PLAY (RFC 2326 section 12.33).

@@ -12,6 +12,7 @@ use super::Waiting;
 use super::ask::Answer;
 use super::ask::Ask;
 use super::ask::Event;
+use super::ask::ForPeer;
 use super::ask::Purpose;
 use super::ask::Refusal;
 use super::ask::RtpInfo;
@@ -162,6 +163,9 @@ impl Conn {
             stats_off,
             backchannel: request.headers_named("Require").any(headers::wants_backchannel),
             user_agent: request.header("User-Agent").map(str::to_owned),
+            consent: consent_of(query)
+                .or_else(|| request.header("X-Consent"))
+                .map(str::to_owned),
         }
     }
 
@@ -368,7 +372,10 @@ impl Conn {
                 self.set_up(*draft, ssrc, None, Some(&group), &cseq);
             }
             (Waiting::Play { session, range }, Answer::Playing { rtp_info }) => {
-                self.playing(session, range, &rtp_info, &cseq);
+                self.playing(session, range, &rtp_info, None, &cseq);
+            }
+            (Waiting::Play { session, range }, Answer::PlayingNoted { rtp_info, receipt }) => {
+                self.playing(session, range, &rtp_info, Some(receipt), &cseq);
             }
             (Waiting::Record { session }, Answer::Recording) => {
                 let now = self.now;
@@ -388,7 +395,14 @@ impl Conn {
         }
     }
 
-    fn playing(&mut self, id: SessionId, range: &'static str, values: &[RtpInfo], cseq: &str) {
+    fn playing(
+        &mut self,
+        id: SessionId,
+        range: &'static str,
+        values: &[RtpInfo],
+        receipt: Option<ForPeer>,
+        cseq: &str,
+    ) {
         let header = self.session_header(id);
         let now = self.now;
         let Some(session) = self.session_mut(id) else {
@@ -402,6 +416,9 @@ impl Conn {
             .header("Range", range);
         if let Some(info) = info {
             reply = reply.header("RTP-Info", info);
+        }
+        if let Some(ForPeer(receipt)) = receipt {
+            reply = reply.header("Privacy-Receipt", receipt);
         }
         self.send(&reply);
     }
@@ -418,4 +435,13 @@ impl Conn {
         self.described.reserve_exact(1);
         self.described.push((path, only.then_some(track)));
     }
+}
+
+/// The value of `consent=` in a query; players may put a slash behind it.
+fn consent_of(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        key.eq_ignore_ascii_case("consent")
+            .then(|| value.trim_end_matches('/'))
+    })
 }

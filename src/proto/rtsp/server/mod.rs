@@ -22,6 +22,7 @@ pub use ask::Answer;
 pub use ask::Ask;
 pub use ask::ChosenTransport;
 pub use ask::Event;
+pub use ask::ForPeer;
 pub use ask::Group;
 pub use ask::Purpose;
 pub use ask::Refusal;

@@ -1,0 +1,275 @@
+//! Links to one report: made by the operator, for whoever gets them, until they expire or are revoked.
+//!
+//! A link is the sealed number of a share; what it shows is in a file of its own, so that the relay and commands agree
+//! without talking, and revoking is deleting. What is shown is of the published tier alone: closed days, in multiples of
+//! k. How often a link was used is counted; by whom is not known. Not here: the report (`analytics::query`), the page (`web`).
+
+use std::fs;
+use std::io;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use jiff::ToSpan;
+use jiff::tz::TimeZone;
+use zeroize::Zeroizing;
+
+use crate::base::master::Master;
+use crate::rights::RightsError;
+use crate::rights::seal::Seal;
+use crate::rights::seal::hex;
+use crate::rights::seal::unhex;
+
+/// The directory in the data directory.
+const DIR: &str = "shares";
+/// Shares at a time.
+const MOST: usize = 1000;
+/// What a share says is shorter.
+const MAX_FILE: u64 = 4096;
+
+/// All share links of a data directory. Cheap to clone.
+#[derive(Clone)]
+pub struct Shares {
+    dir: Arc<PathBuf>,
+    seal: Arc<Seal>,
+    /// Held while a count is read and written again.
+    counting: Arc<Mutex<()>>,
+}
+
+/// One report that is shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// For the operator's list, and to revoke it; nobody can make a link of it.
+    pub id: String,
+    /// The configured name of the path.
+    pub path: String,
+    /// The first moment of the report.
+    pub since: Timestamp,
+    /// The moment behind its last.
+    pub until: Timestamp,
+    /// When the link ends.
+    pub expires: Timestamp,
+    /// How often it was looked at.
+    pub views: u64,
+}
+
+impl Shares {
+    /// Those of this data directory.
+    pub fn new(data_dir: &Path, master: &Master) -> Self {
+        Self {
+            dir: Arc::new(data_dir.join(DIR)),
+            seal: Arc::new(Seal::new(master, "share link", "s1")),
+            counting: Arc::default(),
+        }
+    }
+
+    /// Shares the report of one path over the last `days` days that are over. The token is what comes behind `/share/`.
+    ///
+    /// # Errors
+    /// When there are too many, or the file cannot be written.
+    pub fn make(
+        &self,
+        path: &str,
+        days: u16,
+        lasts: Duration,
+        zone: &TimeZone,
+        now: SystemTime,
+    ) -> Result<(Zeroizing<String>, Share), RightsError> {
+        if self.list(now)?.len() >= MOST {
+            return Err(RightsError::Full);
+        }
+        let now = Timestamp::try_from(now).unwrap_or_default();
+        let today = now.to_zoned(zone.clone()).date();
+        let start = |day: jiff::civil::Date| day.to_zoned(zone.clone()).map(|z| z.timestamp());
+        let first = today.saturating_sub(i32::from(days).days());
+        let expires = now.checked_add(lasts).unwrap_or(Timestamp::MAX);
+        let mut id = [0; 8];
+        getrandom::fill(&mut id).expect("the operating system has random numbers");
+        let share = Share {
+            id: hex(&id),
+            path: path.to_owned(),
+            since: start(first).unwrap_or(Timestamp::UNIX_EPOCH),
+            until: start(today).unwrap_or(now),
+            expires,
+            views: 0,
+        };
+        fs::create_dir_all(&*self.dir)?;
+        let text = format!(
+            "{}\n{}\n{}\n{}\n",
+            share.path, share.since, share.until, share.expires
+        );
+        write(&self.file(&share.id), &text)?;
+        Ok((Zeroizing::new(self.seal.close(&id)), share))
+    }
+
+    /// The report that this is a link to.
+    pub fn open(&self, token: &str, now: SystemTime) -> Option<Share> {
+        let id: [u8; 8] = self.seal.open(token)?;
+        let share = self.read(&hex(&id))?;
+        (SystemTime::from(share.expires) > now).then_some(share)
+    }
+
+    /// All that are in force, the next to end first. What is over is deleted.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn list(&self, now: SystemTime) -> Result<Vec<Share>, RightsError> {
+        let mut all = Vec::new();
+        let files = match fs::read_dir(&*self.dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(all),
+            files => files?,
+        };
+        for file in files {
+            let name = file?.file_name();
+            let Some(id) = name.to_str().filter(|id| unhex::<8>(id).is_some()) else {
+                continue;
+            };
+            match self.read(id) {
+                Some(share) if SystemTime::from(share.expires) > now => all.push(share),
+                _ => self.delete(id)?,
+            }
+        }
+        all.sort_by(|a, b| (a.expires, &a.id).cmp(&(b.expires, &b.id)));
+        Ok(all)
+    }
+
+    /// Ends a link at once; false when there is no such one.
+    ///
+    /// # Errors
+    /// When the file cannot be deleted.
+    pub fn revoke(&self, id: &str) -> Result<bool, RightsError> {
+        let id = id.to_ascii_lowercase();
+        let there = unhex::<8>(&id).is_some() && self.read(&id).is_some();
+        if there {
+            self.delete(&id)?;
+        }
+        Ok(there)
+    }
+
+    /// It was looked at once more. A count that cannot be written stops nobody.
+    pub(super) fn count_view(&self, share: &Share) {
+        let _one_at_a_time = self
+            .counting
+            .lock()
+            .expect("no panic happens while the lock is held");
+        let views = self.views(&share.id) + 1;
+        if let Err(error) = write(&self.count_file(&share.id), &views.to_string()) {
+            tracing::debug!(error = %error.kind(), "A look at a share link was not counted.");
+        }
+    }
+
+    fn read(&self, id: &str) -> Option<Share> {
+        let file = self.file(id);
+        if fs::metadata(&file).ok()?.len() > MAX_FILE {
+            return None;
+        }
+        let text = fs::read_to_string(file).ok()?;
+        let mut lines = text.lines();
+        let path = lines.next()?.to_owned();
+        let mut time = || lines.next()?.parse::<Timestamp>().ok();
+        Some(Share {
+            id: id.to_owned(),
+            path,
+            since: time()?,
+            until: time()?,
+            expires: time()?,
+            views: self.views(id),
+        })
+    }
+
+    fn views(&self, id: &str) -> u64 {
+        let text = fs::read_to_string(self.count_file(id)).unwrap_or_default();
+        text.trim().parse().unwrap_or_default()
+    }
+
+    fn delete(&self, id: &str) -> io::Result<()> {
+        let _one_at_a_time = self
+            .counting
+            .lock()
+            .expect("no panic happens while the lock is held");
+        for file in [self.file(id), self.count_file(id)] {
+            match fs::remove_file(file) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&self, id: &str) -> PathBuf {
+        self.dir.join(id)
+    }
+
+    fn count_file(&self, id: &str) -> PathBuf {
+        self.dir.join(format!("{id}.views"))
+    }
+}
+
+/// Whole or not at all, for the owner alone.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let anew = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&anew)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&anew, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> SystemTime {
+        text.parse::<Timestamp>().unwrap().into()
+    }
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn a_link_shows_the_days_before_today_until_it_expires_or_is_revoked() {
+        let dir = tempfile::tempdir().unwrap();
+        let shares = Shares::new(dir.path(), &Master::of(1));
+        let now = at("2026-11-23T10:00:00Z");
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let (token, share) = shares.make("cam", 7, DAY, &berlin, now).unwrap();
+        assert_eq!(share.since.to_string(), "2026-11-15T23:00:00Z");
+        assert_eq!(share.until.to_string(), "2026-11-22T23:00:00Z");
+        assert_eq!(shares.open(&token, now), Some(share.clone()));
+        let other = Shares::new(dir.path(), &Master::of(1));
+        assert_eq!(
+            other.open(&token, now + DAY / 2),
+            Some(share.clone()),
+            "in another process"
+        );
+        assert_eq!(shares.open(&token, now + DAY), None, "over");
+        assert!(other.revoke(&share.id).unwrap() && !other.revoke(&share.id).unwrap());
+        assert_eq!(shares.open(&token, now), None, "revoked");
+        assert!(!shares.revoke("../../etc").unwrap());
+    }
+
+    #[test]
+    fn looks_are_counted_and_what_is_over_is_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let shares = Shares::new(dir.path(), &Master::of(1));
+        let now = at("2026-11-23T10:00:00Z");
+        let (_, brief) = shares.make("a", 1, DAY, &TimeZone::UTC, now).unwrap();
+        let (token, _) = shares.make("b", 1, DAY * 2, &TimeZone::UTC, now).unwrap();
+        shares.count_view(&brief);
+        shares.count_view(&brief);
+        let list = shares.list(now).unwrap();
+        assert_eq!(list.iter().map(|s| s.views).collect::<Vec<_>>(), [2, 0]);
+        let list = shares.list(now + DAY).unwrap();
+        assert_eq!(list.len(), 1);
+        assert_eq!(fs::read_dir(dir.path().join(DIR)).unwrap().count(), 1);
+        let text = fs::read_to_string(dir.path().join(DIR).join(&list[0].id)).unwrap();
+        let mac = token.rsplit_once('.').unwrap().1;
+        assert!(!text.contains(mac), "no link can be made of what is kept");
+    }
+}
