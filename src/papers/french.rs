@@ -67,6 +67,19 @@ pub(super) const FIELDS: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     (
+        "network_choice",
+        "le souhait de quelqu'un que personne de son réseau ne soit compté aujourd'hui",
+        "y obéir ; ce qui reste est une empreinte à clé du réseau, effacée à minuit et à l'arrêt du programme",
+        "l'empreinte, en mémoire seulement",
+    ),
+    (
+        "consent",
+        "la preuve du consentement à être compté (consent=, X-Consent)",
+        "ne compter que ceux qui ont consenti ; le numéro du jour en est tiré au lieu de l'adresse et du lecteur",
+        "dans un fichier de preuves : une empreinte à clé de ce consentement, pour quoi, la version de cette information, \
+         l'heure, jusqu'à quand",
+    ),
+    (
         "tls",
         "l'établissement d'une connexion chiffrée ; aucune empreinte n'en est tirée",
         "chiffrer",

@@ -20,6 +20,7 @@ pub fn notice(options: &Options, lang: Lang) -> Document {
     who(&mut d, options, lang);
     what_for(&mut d, options, lang);
     choice(&mut d, options, lang);
+    consent(&mut d, options, lang);
     fields_in_force(&mut d, options, lang);
     how_long(&mut d, options, lang);
     who_sees(&mut d, options, lang);
@@ -172,10 +173,39 @@ fn choice(d: &mut Document, o: &Options, lang: Lang) {
                 "send the header X-Stats: off, or a User-Agent with the word nostats",
                 "envoyez l'en-tête X-Stats: off, ou un User-Agent contenant le mot nostats",
             ),
+            lang.say(
+                "for all of your network, until midnight: the button at /privacy/choices",
+                "pour tout votre réseau, jusqu'à minuit : le bouton sur /privacy/choices",
+            ),
         ]
         .map(str::to_owned)
         .to_vec(),
     );
+}
+
+/// Consent, where it is asked for.
+fn consent(d: &mut Document, o: &Options, lang: Lang) {
+    if o.policy.consent != Consent::OptIn {
+        return;
+    }
+    d.heading(lang.say(
+        "How to agree, and to take it back",
+        "Comment consentir, et retirer son consentement",
+    ));
+    d.text(format!(
+        "{} ({} {}).",
+        lang.say(
+            "At /privacy/choices you get a token; with ?consent=TOKEN in the address of a stream you are counted. The relay keeps a \
+             keyed hash of it as proof, with the hour, and nothing of you. Taking it back, there too, stops it at once and erases the \
+             sessions that hang on it, as far as their rows still have a number. It ends by itself, also when this notice changes",
+            "Sur /privacy/choices vous obtenez un jeton ; avec ?consent=JETON dans l'adresse d'un flux, vous êtes compté. Le relais en \
+             conserve une empreinte à clé comme preuve, avec l'heure, et rien de vous. Le retirer, au même endroit, y met fin \
+             aussitôt et efface les sessions qui en dépendent, tant que leurs lignes ont un numéro. Il prend fin de lui-même, aussi \
+             quand cette information change"
+        ),
+        o.consent_days,
+        lang.say("days", "jours")
+    ));
 }
 
 fn fields_in_force(d: &mut Document, o: &Options, lang: Lang) {
@@ -374,6 +404,18 @@ fn rights(d: &mut Document, o: &Options, lang: Lang) {
          ci-dessus, il vous sera dit ce qui peut être retrouvé et ce qui ne le peut pas. Aucune décision vous concernant n'est \
          prise par une machine (art. 22).",
     ));
+    if o.counts() && o.receipts {
+        d.text(lang.say(
+            "With the receipt of a session you can do so yourself, without saying who you are: it comes in the header \
+             Privacy-Receipt of the answer with which the session begins (RTSP: to PLAY). At /privacy/choices, or with GET and DELETE \
+             of /privacy/receipt/RECEIPT, you see all that is kept of that session and erase it. Counts stay as they are. Keep it \
+             to yourself: whoever has it can do the same.",
+            "Avec le reçu d'une session, vous pouvez le faire vous-même, sans dire qui vous êtes : il se trouve dans l'en-tête \
+             Privacy-Receipt de la réponse par laquelle la session commence (RTSP : à PLAY). Sur /privacy/choices, ou par GET et \
+             DELETE de /privacy/receipt/REÇU, vous voyez tout ce qui est conservé de cette session et l'effacez. Les comptages \
+             restent tels quels. Gardez-le pour vous : qui l'a peut en faire autant.",
+        ));
+    }
     d.text(format!(
         "{}: {}.",
         lang.say(
