@@ -110,6 +110,20 @@ pub(super) enum PrivacyCommand {
     },
     /// Say what is wrong with the settings and this machine; exit status 1 when something is
     SelfCheck(Places),
+    /// Consents of viewers, and their proof
+    #[command(subcommand)]
+    Consent(ConsentCommand),
+    /// Read the receipt of a session from stdin and have the session erased; a running relay does so within seconds
+    Erase(Places),
+}
+
+/// Of `privacy consent`.
+#[derive(Subcommand, Debug)]
+pub(super) enum ConsentCommand {
+    /// Count consents and withdrawals; exit status 1 when somebody changed the file
+    List(Places),
+    /// Read the token of a consent from stdin and take it back; a running relay erases what hangs on it within seconds
+    Withdraw(Places),
 }
 
 /// Of `privacy anonymize-past`.
@@ -263,6 +277,50 @@ pub(super) struct Output {
     pub(super) json: bool,
 }
 
+/// Of `stats`, beside showing them.
+#[derive(Subcommand, Debug, Clone)]
+pub(super) enum StatsCommand {
+    /// Print numbers that may be given away: days that are over, in multiples of k, or with noise
+    Export(ExportArgs),
+    /// Print a link by which others see one report: days that are over, in multiples of k
+    Share(ShareArgs),
+    /// List the links that are in force, and how often each was looked at
+    Shares {
+        #[command(flatten)]
+        places: Places,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// End a link
+    Unshare {
+        #[command(flatten)]
+        places: Places,
+        /// As `louver stats shares` lists it
+        id: String,
+    },
+}
+
+/// Of `stats share`.
+#[derive(Args, Debug, Clone)]
+pub(super) struct ShareArgs {
+    #[command(flatten)]
+    pub(super) places: Places,
+    /// Of this path
+    pub(super) path: String,
+    /// Of so many days before today
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=366))]
+    pub(super) days: u16,
+    /// How long the link works, in days, as in 30d
+    #[arg(long, value_name = "DAYS", default_value = "30d", value_parser = whole_days)]
+    pub(super) expires: u16,
+}
+
+fn whole_days(text: &str) -> Result<u16, String> {
+    let days = text.strip_suffix('d').unwrap_or(text).parse().ok();
+    days.filter(|days| (1..=366).contains(days))
+        .ok_or_else(|| "expected days, from 1d to 366d".to_owned())
+}
+
 /// Of `stats`.
 #[derive(Args, Debug, Default, Clone)]
 pub(super) struct StatsArgs {
@@ -291,13 +349,6 @@ pub(super) struct StatsArgs {
     /// weekday_hour or machines
     #[arg(long, value_name = "BREAKDOWN", requires = "csv", conflicts_with = "json", value_parser = breakdown)]
     pub(super) by: Option<Breakdown>,
-}
-
-/// Of `stats`, beside showing them.
-#[derive(Subcommand, Debug, Clone)]
-pub(super) enum StatsCommand {
-    /// Print numbers that may be given away: days that are over, in multiples of k, or with noise
-    Export(ExportArgs),
 }
 
 /// Of `stats export`.

@@ -12,6 +12,7 @@ mod formats;
 mod papers;
 mod past;
 mod process;
+mod rights;
 mod run;
 mod scan;
 mod screen;
@@ -152,6 +153,13 @@ fn privacy(command: args::PrivacyCommand, before: &Places) -> Result<(), Failure
             papers::breach(&args.places.clone().or(before), &args, noticed.as_deref())
         }
         args::PrivacyCommand::SelfCheck(places) => papers::self_check(&places.or(before)),
+        args::PrivacyCommand::Consent(args::ConsentCommand::List(places)) => {
+            rights::consents(&places.or(before))
+        }
+        args::PrivacyCommand::Consent(args::ConsentCommand::Withdraw(places)) => {
+            rights::withdraw(&places.or(before))
+        }
+        args::PrivacyCommand::Erase(places) => rights::erase(&places.or(before)),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::cli::audit;
 use crate::cli::export;
 use crate::cli::load;
 use crate::cli::result;
+use crate::cli::rights;
 use crate::cli::screen;
 use crate::cli::when;
 use crate::cli::when::End;
@@ -61,6 +62,11 @@ pub(super) fn stats(before: &Places, args: &StatsArgs) -> Result<(), Failure> {
     match &args.command {
         None => show(&places, args),
         Some(StatsCommand::Export(args)) => export(&args.places.clone().or(&places), args),
+        Some(StatsCommand::Share(args)) => rights::share(&args.places.clone().or(&places), args),
+        Some(StatsCommand::Shares { places: own, output }) => {
+            rights::shares(&own.clone().or(&places), output.json)
+        }
+        Some(StatsCommand::Unshare { places: own, id }) => rights::unshare(&own.clone().or(&places), id),
     }
 }
 
