@@ -12,6 +12,7 @@ use jiff::civil::Date;
 
 use crate::base::peer::PeerAddr;
 use crate::privacy::ClientFamily;
+use crate::privacy::Consent;
 use crate::privacy::Country;
 use crate::privacy::Options;
 use crate::privacy::RawViewer;
@@ -78,7 +79,9 @@ impl PastDoor {
     pub fn admit(&mut self, peer: PeerAddr, agent: &str, at: SystemTime) -> Option<PastViewer> {
         let raw = RawViewer::new(peer, Some(agent));
         let day = self.day(at);
-        if !raw.may_be_counted(self.options.consent) || self.done.is_some_and(|done| day <= done) {
+        // Logs have no proof that anybody agreed.
+        let counted = self.options.consent == Consent::Exempt && !raw.opted_out();
+        if !counted || self.done.is_some_and(|done| day <= done) {
             return None;
         }
         let options = &self.options;
@@ -116,7 +119,6 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::privacy::Consent;
 
     const DAY: u64 = 86_400;
 

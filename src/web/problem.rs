@@ -178,7 +178,7 @@ impl Problem {
         .with(header::RETRY_AFTER, "5")
     }
     /// A form that is too large, too slow or no text.
-    pub(super) fn bad_form() -> Self {
+    pub(super) fn bad_fields() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "the form cannot be read",

@@ -20,6 +20,7 @@ use hyper::header::HeaderValue;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
+use crate::analytics::Look;
 use crate::analytics::query::Stats;
 use crate::analytics::table;
 use crate::privacy::Consent;
@@ -46,10 +47,10 @@ impl Fields {
         let body = Limited::new(body, MAX_FORM).collect();
         let body = tokio::time::timeout(FORM_TIMEOUT, body).await;
         let bytes = body
-            .map_err(|_| Problem::bad_form())?
-            .map_err(|_| Problem::bad_form())?
+            .map_err(|_| Problem::bad_fields())?
+            .map_err(|_| Problem::bad_fields())?
             .to_bytes();
-        let text = std::str::from_utf8(&bytes).map_err(|_| Problem::bad_form())?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| Problem::bad_fields())?;
         Ok(Self(Zeroizing::new(text.to_owned())))
     }
 
@@ -237,7 +238,7 @@ pub(super) fn report(path: &str, stats: &Stats, headers: &HeaderMap) -> Response
          <pre>{}</pre>",
         escaped(path),
         stats.k,
-        escaped(&table::render(stats))
+        escaped(&table::render(stats, &Look::plain(true)))
     );
     page("A shared report", &text)
 }
