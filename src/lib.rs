@@ -25,6 +25,7 @@ pub mod privacy; // THE ROOM: RawViewer goes in, Viewer comes out
 
 pub mod rights; // consents, receipts, erasures, share links
 
+pub mod alerts; // alerts on their way to people: e-mail, webhook
 pub mod audit; // who did what to the statistics: a chain of entries
 pub mod papers; // notice, records, self-check, made of settings and register
 pub mod past; // logs of other servers: sessions without who

@@ -52,6 +52,8 @@ pub enum Reason {
     Device,
     /// A log line that named an address was stopped.
     Redacted,
+    /// An alert that did not reach who should get it.
+    AlertNotSent,
 }
 
 /// A limit, by its key in `[limits]` of the configuration.

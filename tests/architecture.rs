@@ -69,6 +69,11 @@ const ROOMS: &[Room] = &[
         ],
         &["RawViewer", "PeerAddr"],
     ),
+    room(
+        "alerts",
+        &["audit::Sink", "audit::rules", "audit::Actor", "base", "telemetry"],
+        &["PeerAddr", "RawViewer"],
+    ),
     room("audit", &["base", "telemetry"], &["PeerAddr", "RawViewer"]),
     room(
         "rights",
@@ -150,6 +155,7 @@ const ROOMS: &[Room] = &[
         &[
             "*::Options",
             "analytics::Retention",
+            "alerts",
             "hub::PathName",
             "ingest::Source",
             "proto::rtsp::auth::User",
@@ -164,6 +170,7 @@ const ROOMS: &[Room] = &[
     room(
         "cli",
         &[
+            "alerts",
             "analytics",
             "app",
             "audit",

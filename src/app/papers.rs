@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::alerts;
 use crate::app::AppError;
 use crate::app::Start;
 use crate::audit;
@@ -37,7 +38,7 @@ pub(super) fn begin_audit(
         },
         clock.clone(),
         start.metrics.clone(),
-        Box::new(|_| true),
+        alerts::start(tasks, &start.config.alerts, &start.metrics),
     )
     .map_err(AppError::Audit)?;
     audit.note(

@@ -369,6 +369,7 @@ fn weakens(setting: &str, change: &str) -> bool {
         }
         "auth.required" => grows(&["always", "auto"]),
         "privacy.core_dumps" => new == "true",
+        "alerts.mail" | "alerts.webhook" => new == "off",
         _ if setting.starts_with("retention.") => number(new) > number(old),
         _ => false,
     }
@@ -534,6 +535,8 @@ mod tests {
             ("privacy.consent", "exempt -> off", false),
             ("privacy.sensitive_paths", "a b -> b", true),
             ("privacy.sensitive_paths", "none -> b", false),
+            ("alerts.webhook", "on -> off", true),
+            ("alerts.mail", "off -> on", false),
             ("retention.days", "761 d -> 3650 d", true),
             ("retention.sessions", "7 d -> 1 d", false),
             ("privacy.time_zone", "UTC -> Europe/Paris", false),

@@ -108,6 +108,8 @@ pub(super) enum PrivacyCommand {
         #[arg(long, value_name = "T")]
         noticed: Option<String>,
     },
+    /// Send a message that says it is a test, by every way that [alerts] names; exit status 1 when one fails
+    AlertTest(Places),
     /// Say what is wrong with the settings and this machine; exit status 1 when something is
     SelfCheck(Places),
     /// Consents of viewers, and their proof

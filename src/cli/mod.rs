@@ -3,6 +3,7 @@
 //! Human output goes to stderr, results to stdout. Exit status: 0 fine, 1 failed while running, 2 bad usage
 //! or configuration. Not here: what the commands tell of (each asks its room).
 
+mod alerts;
 mod args;
 mod audit;
 mod check;
@@ -152,6 +153,7 @@ fn privacy(command: args::PrivacyCommand, before: &Places) -> Result<(), Failure
         args::PrivacyCommand::BreachReport { args, noticed } => {
             papers::breach(&args.places.clone().or(before), &args, noticed.as_deref())
         }
+        args::PrivacyCommand::AlertTest(places) => alerts::test(&places.or(before)),
         args::PrivacyCommand::SelfCheck(places) => papers::self_check(&places.or(before)),
         args::PrivacyCommand::Consent(args::ConsentCommand::List(places)) => {
             rights::consents(&places.or(before))

@@ -10,6 +10,7 @@ use crate::cli::load;
 use crate::cli::process;
 use crate::cli::sources;
 use crate::cli::tell;
+use crate::config;
 use crate::config::Config;
 use crate::config::credentials;
 use crate::config::places;
@@ -63,6 +64,13 @@ fn configured(args: &RunArgs) -> Result<Config, Failure> {
     sources::add(&args.sources, &mut config.paths).map_err(Failure::usage)?;
     if args.lan {
         config.open_to_lan();
+        if config.privacy.k < config::LEAST_K {
+            return Err(Failure::Usage(format!(
+                "--lan would show single viewers to others: k in [privacy] is {}, expected {} or more",
+                config.privacy.k,
+                config::LEAST_K
+            )));
+        }
     }
     Ok(config)
 }

@@ -67,10 +67,12 @@ pub(super) fn check(file: &str, text: &str, shapes: &File) -> Result<Config, Con
         privacy: c.privacy(&shapes.privacy),
         notice: c.notice(&shapes.notice),
         audit: c.audit(&shapes.audit),
+        alerts: c.alerts(&shapes.alerts),
         stats: c.stats(&shapes.stats),
         data_dir: c.directory(&shapes.data.dir),
         log: c.log_filter(&shapes.log.filter),
     };
+    c.small_groups(shapes, &config);
     c.port_clashes(&[
         (&shapes.rtsp.listen, Rtsp::default().listen),
         (&shapes.rtsps.listen, Vec::new()),

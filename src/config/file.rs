@@ -40,6 +40,7 @@ pub(super) struct File {
     pub(super) privacy: PrivacyFile,
     pub(super) notice: NoticeFile,
     pub(super) audit: AuditFile,
+    pub(super) alerts: AlertsFile,
     pub(super) stats: StatsFile,
     pub(super) data: DataFile,
     pub(super) log: LogFile,
@@ -188,6 +189,19 @@ pub(super) struct NoticeFile {
 pub(super) struct AuditFile {
     pub(super) keep: Text,
     pub(super) max_size: Text,
+}
+
+/// `[alerts]`
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct AlertsFile {
+    pub(super) smtp: Text,
+    pub(super) smtp_user: Text,
+    pub(super) smtp_password: Text,
+    pub(super) from: Text,
+    pub(super) to: Option<Spanned<OneOrMore>>,
+    pub(super) webhook: Text,
+    pub(super) webhook_secret: Text,
 }
 
 /// `[data]`

@@ -3,6 +3,7 @@
 //! A [`Config`] has been checked: nothing behind it looks again. Not here: what was given on the command
 //! line (`cli`), and what the values do (each room has its own `Options`; `app` fills them).
 
+mod alerts;
 mod check;
 pub mod credentials;
 mod error;
@@ -37,6 +38,8 @@ use crate::privacy::Level;
 use crate::privacy::Policy;
 use crate::privacy::address::Mask;
 
+pub use crate::config::privacy::LEAST_K;
+
 pub use error::ConfigError;
 pub use error::ConfigErrors;
 pub use error::mask;
@@ -58,6 +61,8 @@ pub struct Config {
     pub privacy: Privacy,
     pub notice: Notice,
     pub audit: Audit,
+    /// Where alerts go, beside the log.
+    pub alerts: crate::alerts::Options,
     pub stats: Stats,
     /// Where data is kept; `None` means the platform's place (see [`places::data_dir`]).
     pub data_dir: Option<PathBuf>,
@@ -410,6 +415,7 @@ impl Config {
             ),
             ("[privacy.retention]", a.privacy.retention != b.privacy.retention),
             ("[stats]", a.stats != b.stats),
+            ("[alerts]", a.alerts != b.alerts),
             ("[data] dir", a.data_dir != b.data_dir),
         ];
         let changed = differs.into_iter().filter(|(_, differs)| *differs);

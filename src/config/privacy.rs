@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use crate::base::proxies::Cidr;
+use crate::config::Config;
 use crate::config::Privacy;
+use crate::config::file::File;
 use crate::config::file::Flag;
 use crate::config::file::PrivacyFile;
 use crate::config::file::Text;
@@ -15,6 +17,9 @@ use crate::privacy::address::Mask;
 
 /// Larger networks are not somebody's proxies: a slip would let anybody name any address.
 const LEAST_BITS: (u8, u8) = (8, 16);
+
+/// The smallest group that others may be shown.
+pub const LEAST_K: u32 = 3;
 
 impl Checker<'_> {
     pub(super) fn privacy(&mut self, f: &PrivacyFile) -> Privacy {
@@ -51,6 +56,27 @@ impl Checker<'_> {
             );
         }
         privacy
+    }
+
+    /// On this machine alone, for tests and households, groups may be of one.
+    pub(super) fn small_groups(&mut self, shapes: &File, config: &Config) {
+        let listeners = [&config.rtsp.listen, &config.rtsps.listen, &config.http.listen];
+        let open = listeners
+            .into_iter()
+            .flatten()
+            .any(|addr| !addr.ip().is_loopback());
+        if let Some(k) = shapes
+            .privacy
+            .k
+            .as_ref()
+            .filter(|_| open && config.privacy.k < LEAST_K)
+        {
+            let message = format!(
+                "k is too small for listeners that others can reach: single viewers would be shown, expected \
+                 {LEAST_K} or more"
+            );
+            self.wrong(&k.span(), &message);
+        }
     }
 
     /// PROXY headers are believed from trusted proxies alone, so without any the key would do nothing.

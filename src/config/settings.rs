@@ -40,7 +40,10 @@ impl Config {
             false => sensitive.join(" "),
         };
         let named = |text: &str| if text.is_empty() { "nobody" } else { "named" }.to_owned();
+        let on = |is: bool| if is { "on" } else { "off" }.to_owned();
         BTreeMap::from([
+            ("alerts.mail", on(self.alerts.mail.is_some())),
+            ("alerts.webhook", on(self.alerts.webhook.is_some())),
             ("audit.keep", format!("{} d", self.audit.keep.as_secs() / 86_400)),
             ("auth.required", required.to_owned()),
             ("auth.users", self.auth.users.len().to_string()),
@@ -64,6 +67,9 @@ impl Config {
                 self.privacy.trusted_proxies.len().to_string(),
             ),
             ("publish.allow", self.publish.allow.to_string()),
+            ("retention.days", format!("{} months", self.privacy.retention.days_months)),
+            ("retention.hours", format!("{} d", self.privacy.retention.hours_days)),
+            ("retention.sessions", format!("{} d", self.privacy.retention.sessions_days)),
             ("rtsp.reach", reach(&self.rtsp.listen)),
             (
                 "rtsp.session_timeout",

@@ -28,6 +28,7 @@ mod watch; // readers that go on until they have shown enough
 mod watchful; // a viewer who notices every missing packet
 
 // The tests.
+mod alerts; // alerts by webhook and e-mail; settings that weaken protection
 mod audience; // five hundred scripted viewers
 mod backchannel; // readers that speak
 mod camera; // V4L2 and UVC cameras in a virtual machine

@@ -24,7 +24,7 @@ fn ways_out(island: &Island) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn a_relay_asks_nobody_outside_for_anything() {
+fn a24_a_relay_asks_nobody_outside_for_anything() {
     let island = Island::start(&["cam"], "");
     let none = [("IPv4".to_owned(), 0), ("IPv6".to_owned(), 0)];
     let publish = "timeout 60 ffmpeg -v error -re -f lavfi -i testsrc=size=320x240:rate=10 -c:v libx264 -preset ultrafast \
@@ -53,7 +53,27 @@ fn a_relay_asks_nobody_outside_for_anything() {
 }
 
 #[test]
-fn no_answer_tells_one_visitor_from_another_or_repeats_what_was_asked() {
+fn a24_alerts_ask_nobody_but_the_server_that_is_named() {
+    let island = Island::start(&["cam"], "");
+    let alert_to = |server: &str| {
+        let file = island.scratch().join("alerts.toml");
+        let config =
+            format!("[alerts]\nwebhook = \"{server}\"\nwebhook_secret = \"0123456789abcdef01234567\"\n");
+        std::fs::write(&file, config).unwrap();
+        let mut louver = island.inside(env!("CARGO_BIN_EXE_louver"));
+        louver.args(["privacy", "alert-test", "--config"]).arg(&file);
+        louver.arg("--data-dir").arg(island.scratch()).output().unwrap()
+    };
+    let before = ways_out(&island);
+    let here = alert_to("http://127.0.0.1:1/hook");
+    assert!(String::from_utf8_lossy(&here.stdout).contains("webhook: the web server cannot be reached"));
+    assert_eq!(ways_out(&island), before, "nobody but this machine was asked");
+    alert_to("https://192.0.2.1/hook");
+    assert_ne!(ways_out(&island), before, "who is named is asked");
+}
+
+#[test]
+fn a25_no_answer_tells_one_visitor_from_another_or_repeats_what_was_asked() {
     let relay = Relay::start(Options::publish());
     let secret = "?token=CANARYTOKEN&email=canary@example.org";
     for page in [

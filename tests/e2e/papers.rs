@@ -109,7 +109,7 @@ fn the_self_check_is_content_with_the_defaults_and_not_with_an_open_page() {
     let good = command(&relay, &["privacy", "self-check"]);
     assert_eq!(good.status.code(), Some(0), "{}", text(&good));
     let open = relay.data_dir().join("open.toml");
-    fs::write(&open, "[http]\nlisten = \"0.0.0.0:80\"\n[privacy]\nk = 2\n").unwrap();
+    fs::write(&open, "[http]\nlisten = \"0.0.0.0:80\"\n[privacy]\nk = 4\n").unwrap();
     let out = louver()
         .args(["privacy", "self-check", "--config"])
         .arg(&open)

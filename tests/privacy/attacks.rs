@@ -108,7 +108,7 @@ const ATTACKS: &[Attack] = &[
         ),
         stub(
             "hooks, which get an environment and arguments",
-            &[(SETTINGS, "run_on"), (SETTINGS, "hook")],
+            &[(SETTINGS, "run_on"), (SETTINGS, " hook")], // [alerts] webhook is none
             "a06_hook",
         ),
     ]),
@@ -262,7 +262,10 @@ const ATTACKS: &[Attack] = &[
     held(
         24,
         "where the program connects to",
-        &["the_page_asks_no_other_server_for_anything"],
+        &[
+            "the_page_asks_no_other_server_for_anything",
+            "a24_a_relay_asks_nobody_outside_for_anything",
+        ],
     )
     .but(&[stub(
         "alerts that are sent by e-mail or to a webhook",
@@ -272,7 +275,10 @@ const ATTACKS: &[Attack] = &[
     held(
         25,
         "traces beside the media: names of files, caches, referrers",
-        &["every_answer_has_the_security_headers_and_no_cookie"],
+        &[
+            "every_answer_has_the_security_headers_and_no_cookie",
+            "a25_no_answer_tells_one_visitor_from_another_or_repeats_what_was_asked",
+        ],
     )
     .but(&[stub(
         "HLS, whose playlists carry tokens",
@@ -305,6 +311,8 @@ const ATTACKS: &[Attack] = &[
         &[
             "a31_flipping_a_setting_changes_notice_record_and_self_assessment_consistently",
             "the_self_check_is_content_with_the_defaults_and_not_with_an_open_page",
+            "a28_weaker_settings_and_guessed_passwords_are_told_to_a_webhook",
+            "a28_what_is_longer_or_smaller_than_may_be_is_refused_and_no_secret_is_shown",
         ],
     )
     .but(&[stub(
@@ -324,7 +332,10 @@ const ATTACKS: &[Attack] = &[
     held(
         30,
         "diagnostics",
-        &["secrets_are_masked_wherever_they_stand_in_a_line"],
+        &[
+            "secrets_are_masked_wherever_they_stand_in_a_line",
+            "there_is_no_bundle_for_support_that_could_hold_secrets",
+        ],
     )
     .but(&[stub(
         "bundles for support",
