@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
@@ -52,13 +53,27 @@ pub struct Trouble {
 }
 
 /// What became of a packet of RTP that the relay sent by UDP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Sent {
     /// To which port.
     pub to: u16,
     pub sequence: u16,
     pub timestamp: u32,
     pub lost: bool,
+    /// From its header on.
+    pub packet: Vec<u8>,
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            to,
+            sequence,
+            timestamp,
+            ..
+        } = self;
+        write!(f, "packet {sequence} of {timestamp} to port {to}")
+    }
 }
 
 /// The network of readers, and the trouble on the way to it.
@@ -139,6 +154,7 @@ impl Link {
                 sequence: words.next()?.parse().ok()?,
                 timestamp: words.next()?.parse().ok()?,
                 lost: words.next()? == "lost",
+                packet: bytes(words.next()?)?,
             })
         };
         numbers.map(|l| sent(l).unwrap()).collect()
@@ -259,7 +275,8 @@ impl Way {
         match rtp {
             Some((to, sequence, timestamp)) => {
                 let fate = if lost { "lost" } else { "passed" };
-                writeln!(self.journal, "rtp {to} {sequence} {timestamp} {fate}").unwrap();
+                let packet = hex(&segment.bytes[8..]);
+                writeln!(self.journal, "rtp {to} {sequence} {timestamp} {fate} {packet}").unwrap();
             }
             None if lost => writeln!(self.journal, "lost").unwrap(),
             None => {}
@@ -267,6 +284,17 @@ impl Way {
         let late = self.of_thousand(self.late);
         (!lost).then_some((frame, Duration::from_millis(if late { 25 } else { 5 })))
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let pairs = hex.as_bytes().chunks(2);
+    pairs
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 /// TCP or UDP in IPv4 in Ethernet.

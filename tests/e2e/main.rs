@@ -26,6 +26,7 @@ mod relay; // the program under test
 mod rtsp; // a small RTSP reader that chooses its source address
 mod watch; // readers that go on until they have shown enough
 mod watchful; // a viewer who notices every missing packet
+mod whole; // what came whole over a bad link
 
 // The tests.
 mod alerts; // alerts by webhook and e-mail; settings that weaken protection

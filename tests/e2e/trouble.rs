@@ -1,5 +1,7 @@
 //! Readers behind a link that loses one frame in fifty and lets others come late, and behind a NAT.
 
+use std::process::Command;
+
 use crate::clips;
 use crate::island::Island;
 use crate::link::Link;
@@ -14,11 +16,14 @@ use crate::readme;
 use crate::watch::Watch;
 use crate::watch::until_all_have_seen;
 use crate::watch::wait_for_all;
+use crate::whole;
 
 /// Three seconds.
 const PICTURES: usize = 75;
 /// A keyframe each second.
 const GROUP: usize = 25;
+/// Pictures a second.
+const RATE: u32 = 25;
 /// Pictures that come whole behind whole keyframes, at the very least: how many is chance.
 const ENOUGH: usize = 10;
 const LOSSY: Trouble = Trouble {
@@ -38,14 +43,15 @@ fn island() -> Island {
 }
 
 fn publisher(island: &Island) -> Peer {
+    let publishing = publishing("ffmpeg, TCP", "localhost");
+    Peer::spawn("ffmpeg, publishing", &mut island.enter(&publishing))
+}
+
+fn publishing(name: &str, host: &str) -> Command {
     let rows = readme::table("Publisher");
-    let row = rows.iter().find(|row| row.name() == "ffmpeg, TCP").unwrap();
-    let row = row.with("localhost", "anna:topsecret99@localhost");
-    let clip = clips::h264();
-    Peer::spawn(
-        "ffmpeg, publishing",
-        &mut island.enter(&row.publishing(&clip.path)),
-    )
+    let row = rows.iter().find(|row| row.name() == name).unwrap();
+    let row = row.with("localhost", &format!("anna:topsecret99@{host}"));
+    row.publishing(&clips::h264().path)
 }
 
 /// A reader of README's table, on the far side.
@@ -84,6 +90,9 @@ fn readers_by_tcp_lose_nothing_when_the_link_does() {
 ///
 /// What the relay sent is whole: its sequence numbers have no gap.
 ///
+/// What came whole is right: a receiver that takes each group from its keyframe to the first gap, and no more, decodes
+/// every one of these pictures as it was published. Here is no chance, and no player.
+///
 /// What a player must show follows from it: in each group of pictures, from its keyframe on, every picture before the
 /// first that lost a packet. Of these half must be among what it decoded, as they were published: players spoil a
 /// group by themselves now and then, as ffmpeg 5.1 does where a picture's last packet was lost before the keyframe. What it makes of the others is its own affair.
@@ -105,10 +114,49 @@ fn readers_by_udp_show_every_picture_up_to_a_loss_and_again_from_the_next_keyfra
         (&seen[0], 20_000..21_000, "ffmpeg"),
         (&seen[1], 21_000..22_000, "GStreamer"),
     ] {
-        let mine: Vec<_> = sent.iter().filter(|s| ports.contains(&s.to)).copied().collect();
+        let mine: Vec<_> = sent.iter().filter(|s| ports.contains(&s.to)).cloned().collect();
         assert_whole(&mine, who);
+        let taken = whole::take(&mine, RATE);
+        taken.assert_right(source, GROUP, who);
+        assert!(taken.resynchronised >= 2, "{who}: {} times", taken.resynchronised);
         assert_resynchronises(source, seen, &mine, who);
     }
+}
+
+#[test]
+fn a_picture_of_ffmpeg_that_was_damaged_on_its_way_in_never_goes_out_as_a_whole_one() {
+    damage_before_the_relay_shows_behind_it("ffmpeg, UDP");
+}
+
+#[test]
+fn a_picture_of_gstreamer_that_was_damaged_on_its_way_in_never_goes_out_as_a_whole_one() {
+    damage_before_the_relay_shows_behind_it("GStreamer, UDP");
+}
+
+/// What the relay lacks is a gap in what it sends.
+fn damage_before_the_relay_shows_behind_it(publisher: &str) {
+    let island = island();
+    let link = Link::start(&island, LOSSY);
+    let _publisher = Peer::spawn(publisher, &mut link.enter(&publishing(publisher, RELAY)));
+    let source = &clips::h264().pictures;
+    let reader = reader(&island, &link, "ffmpeg, UDP");
+    drop(wait_for_all(vec![reader], source, 10 * GROUP));
+    let mut sent = link.sent();
+    sent.retain(|s| (20_000..21_000).contains(&s.to));
+    let gaps = sent
+        .windows(2)
+        .filter(|p| p[1].sequence != p[0].sequence.wrapping_add(1))
+        .count();
+    assert!(gaps >= 5, "{publisher}: {gaps} gaps: nothing was looked at");
+    // Everything that left the relay counts: what the link took then is another affair.
+    sent.iter_mut().for_each(|s| s.lost = false);
+    let taken = whole::take(&sent, RATE);
+    taken.assert_right(source, GROUP, publisher);
+    assert!(
+        taken.resynchronised >= 2,
+        "{publisher}: {} times",
+        taken.resynchronised
+    );
 }
 
 fn assert_whole(sent: &[Sent], who: &str) {
@@ -186,7 +234,7 @@ fn readers_by_udp_behind_a_nat_get_pictures_without_a_gap() {
         until_all_have_seen(vec![reader], &clips::h264().pictures, PICTURES);
     }
     let sent = link.sent();
-    let last = sent[sent.len() - 1];
+    let last = &sent[sent.len() - 1];
     assert!(last.to >= 40_000, "it was sent to the port of the NAT: {last:?}");
     assert!(link.count("nat") >= 4, "{} ports", link.count("nat"));
 }
