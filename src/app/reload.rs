@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::app::Start;
 use crate::app::hub_options;
 use crate::app::listen::Bound;
@@ -36,6 +38,8 @@ pub(super) struct Running {
     pub(super) door: Arc<Door>,
     pub(super) users: Option<Arc<Users>>,
     pub(super) identity: Option<Arc<Identity>>,
+    /// Tells connections that users or rules have changed.
+    pub(super) rights: watch::Sender<()>,
     pub(super) rtsp: Live<rtsp::Options>,
     pub(super) web: Live<web::Options>,
 }
@@ -69,7 +73,7 @@ impl Running {
         tracing::info!(paths = config.paths.len(), "The configuration was read again.");
     }
 
-    /// For new requests, on connections that are there too.
+    /// For new requests, on connections that are there too; who may not be there any more is sent away.
     fn users(&self, config: &Config) {
         let Some(users) = &self.users else {
             return; // no listener asks for any
@@ -81,7 +85,10 @@ impl Running {
         asking.http.listen.clone_from(&self.start.config.http.listen);
         asking.auth.required = self.start.config.auth.required;
         match credentials::of(&asking, &self.start.data_dir) {
-            Ok(Some(now)) if now.new.is_none() => users.replace(now.users, rules(config)),
+            Ok(Some(now)) if now.new.is_none() => {
+                users.replace(now.users, rules(config));
+                self.rights.send_replace(());
+            }
             Ok(_) => tracing::warn!(
                 key = "[[auth.users]]",
                 "No user is left; a password is made at the next start, and the former users stay until then."

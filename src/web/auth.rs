@@ -1,5 +1,7 @@
 //! Basic credentials of a request (RFC 7617). What they are compared with is in `proto::rtsp::auth`.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
@@ -7,6 +9,7 @@ use hyper::header;
 use zeroize::Zeroizing;
 
 use crate::proto::rtsp::auth::Action;
+use crate::proto::rtsp::auth::Permit;
 use crate::proto::rtsp::auth::Users;
 
 /// Longest credentials that are looked at, in base64 characters.
@@ -21,6 +24,11 @@ pub(super) fn admits(users: &Users, headers: &HeaderMap) -> bool {
 /// Whether the user, whose credentials [`admits`] found good, may watch this path.
 pub(super) fn may_watch(users: &Users, headers: &HeaderMap, path: &str) -> bool {
     given(headers).is_some_and(|(name, _)| users.may(&name, Action::Read, path))
+}
+
+/// What the user, whose credentials [`admits`] found good, was let in by.
+pub(super) fn permit(users: &Arc<Users>, headers: &HeaderMap) -> Option<Permit> {
+    users.permit(&given(headers)?.0)
 }
 
 /// The name that the request gives, whose credentials [`admits`] found good.

@@ -22,6 +22,8 @@ use crate::analytics::SessionHandle;
 use crate::base::clock::SharedClock;
 use crate::hub::Picture;
 use crate::hub::PictureReader;
+use crate::proto::rtsp::auth::Action;
+use crate::proto::rtsp::auth::Permit;
 use crate::telemetry::AttachedReader;
 use crate::telemetry::ByOutput;
 use crate::telemetry::Metrics;
@@ -42,6 +44,8 @@ struct Feed {
     pictures: PictureReader,
     /// From the first picture on.
     session: Option<Arc<SessionHandle>>,
+    /// Looked at before each picture: users may go while they watch.
+    permit: Option<Permit>,
     stop: CancellationToken,
 }
 
@@ -53,7 +57,13 @@ impl Feed {
             picture = self.wait() => picture?,
             () = stop.cancelled() => return None,
         };
-        Some((self, picture))
+        self.may_go_on().then_some((self, picture))
+    }
+
+    fn may_go_on(&self) -> bool {
+        let path = self.pictures.path().name().as_str();
+        let holds = |p: &Permit| p.holds(Action::Read, path);
+        self.permit.as_ref().is_none_or(holds)
     }
 
     async fn wait(&mut self) -> Option<Arc<Picture>> {
@@ -72,6 +82,13 @@ impl Feed {
 }
 
 type NextPicture = Pin<Box<dyn Future<Output = Option<(Feed, Arc<Picture>)>> + Send>>;
+
+/// Who the session will be of; there is no session before the first picture.
+pub(super) struct Newcomer {
+    pub(super) attempt: Attempt,
+    /// `None` where nobody is asked for credentials.
+    pub(super) permit: Option<Permit>,
+}
 
 /// The body: asks for a picture when hyper asks for bytes.
 pub(super) struct Stream {
@@ -97,7 +114,7 @@ impl Stream {
     /// Begins a stream. The session begins with the first picture and ends when this is dropped.
     pub(super) fn new(
         pictures: PictureReader,
-        newcomer: Attempt,
+        newcomer: Newcomer,
         clock: SharedClock,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
@@ -105,12 +122,13 @@ impl Stream {
         let feed = Feed {
             pictures,
             session: None,
+            permit: newcomer.permit,
             stop,
         };
         Self {
             next: Some(Box::pin(feed.next())),
             parts: VecDeque::from([Bytes::from_static(&BOUNDARY.as_bytes()[2..])]),
-            newcomer: Some(newcomer),
+            newcomer: Some(newcomer.attempt),
             session: None,
             sent: clock.now(),
             clock,

@@ -247,13 +247,20 @@ impl Site {
         let name = path.name().as_str();
         let viewer = self.admit(name, asked, peer);
         let receipt = viewer.as_ref().and_then(Viewer::receipt);
-        let newcomer = self.ctx.recorder.attempt(
-            viewer,
-            name.into(),
-            Protocol::Mjpeg,
-            Transport::Tcp,
-            self.ctx.clock.now(),
-        );
+        let newcomer = mjpeg::Newcomer {
+            attempt: self.ctx.recorder.attempt(
+                viewer,
+                name.into(),
+                Protocol::Mjpeg,
+                Transport::Tcp,
+                self.ctx.clock.now(),
+            ),
+            permit: self
+                .ctx
+                .users
+                .as_ref()
+                .and_then(|users| auth::permit(users, &asked.headers)),
+        };
         let stream = mjpeg::Stream::new(
             self.subscribe(path),
             newcomer,

@@ -1,17 +1,22 @@
 //! SIGHUP: the configuration is followed, and viewers of paths that stayed the same lose nothing.
 
 use std::time::Duration;
+use std::time::Instant;
 
 use md5::Digest;
 use md5::Md5;
 use sha2::Sha256;
 
 use crate::http;
+use crate::peers::Transport;
+use crate::relay::DEADLINE;
 use crate::relay::Options;
 use crate::relay::Relay;
 use crate::relay::basic;
 use crate::relay::eventually;
+use crate::relay::louver;
 use crate::rtsp::Conn;
+use crate::rtsp::Viewer;
 use crate::watchful::Watchful;
 
 const MOMENT: Duration = Duration::from_millis(300);
@@ -138,15 +143,85 @@ fn users_and_rules_count_for_the_next_request() {
     assert_eq!((page("anna"), page("bob")), (200, 401));
 
     relay.reconfigure(&format!("{both}{ALWAYS}{anna}{bob}"));
+    watching.watch(MOMENT);
     assert_eq!((status("anna"), status("bob")), (200, 200));
     relay.reconfigure(&format!("{both}read = [\"bob\"]\n{ALWAYS}{anna}{bob}"));
     assert_eq!((status("anna"), status("bob")), (403, 200));
     assert_eq!((page("anna"), page("bob")), (403, 200));
+    watching.until_cut_off();
     relay.reconfigure(&format!("{both}{ALWAYS}{bob}"));
     assert_eq!((status("anna"), status("bob")), (401, 200));
-    watching.watch(MOMENT);
     drop(watching);
     relay.login_as("bob", "pw-of-bob");
+}
+
+/// Whoever is named: nobody learns whose session it was.
+#[test]
+fn a_user_who_is_removed_stops_watching_and_publishing_and_others_go_on() {
+    let (anna, bob) = (user("anna", "pw-of-anna"), user("bob", "pw-of-bob"));
+    let paths = format!("{}[paths.live]\nsource = \"publish:\"\n", pattern("cam", 160));
+    let config = format!("{paths}[auth]\nrequired = \"always\"\n{anna}{bob}");
+    let relay = Relay::start(Options::default().config(&config).login("bob", "pw-of-bob"));
+    let conn = |name: &str| {
+        let conn = Conn::open(http::LOCAL, relay.addr("rtsp"));
+        conn.header("Authorization", &basic(name, &format!("pw-of-{name}")))
+    };
+    let page = |name: &str| {
+        let authorization = basic(name, &format!("pw-of-{name}"));
+        let headers = [("Authorization", &*authorization)];
+        let path = "/live/cam/stream.mjpeg";
+        http::Stream::open(http::LOCAL, relay.addr("http"), "GET", path, &headers)
+    };
+    let (mut bobs, mut annas) = (
+        Watchful::on(conn("bob"), "cam"),
+        Watchful::on(conn("anna"), "cam"),
+    );
+    let mut by_udp = Viewer::watch(conn("anna"), "cam", Transport::Udp);
+    let (mut bobs_page, mut annas_page) = (page("bob"), page("anna"));
+    assert!(bobs_page.next_part().is_some() && annas_page.next_part().is_some());
+    let mut publisher = conn("anna");
+    publish_sound(&mut publisher, &relay.rtsp("live"));
+    relay.wait_for_state("live", "ready");
+
+    let mut remove = louver();
+    remove
+        .args(["user", "remove", "--config"])
+        .arg(relay.config_file());
+    let removed = remove.arg("anna").output().unwrap();
+    assert!(removed.status.success(), "{removed:?}");
+    relay.signal("HUP");
+    annas.until_cut_off();
+    let until = Instant::now() + DEADLINE;
+    while by_udp.receive() || !publisher.has_ended() || annas_page.next_part().is_some() {
+        assert!(Instant::now() < until, "one of them goes on");
+    }
+    relay.wait_for_state("live", "waiting");
+    let _last_of_them = by_udp.receive();
+    let packets = by_udp.packets();
+    bobs.watch(MOMENT);
+    let _nothing = by_udp.receive();
+    assert_eq!(by_udp.packets(), packets, "packets go on by UDP");
+    assert!(bobs_page.next_part().is_some());
+    let log = relay.log();
+    assert_eq!(
+        log.matches("its user may not have it any more").count(),
+        3,
+        "{log}"
+    );
+    assert!(!log.contains("anna"), "{log}");
+    drop((bobs, bobs_page));
+    relay.stop();
+}
+
+/// One track of sound, with its first packet.
+fn publish_sound(conn: &mut Conn, url: &str) {
+    const SDP: &str = "v=0\r\nm=audio 0 RTP/AVP 8\r\na=control:a\r\n";
+    assert_eq!(conn.request_with("ANNOUNCE", url, &[], SDP).status, 200);
+    let transport = [("Transport", "RTP/AVP/TCP;interleaved=0-1;mode=record")];
+    conn.ok("SETUP", &format!("{url}/a"), &transport);
+    conn.ok("RECORD", url, &[]);
+    let header = [0x80, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+    conn.send_packet(0, &[&header[..], &[0x55; 160]].concat());
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::time::Instant;
 use tokio::io::AsyncRead;
 use tokio::io::ReadBuf;
 use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::peer::PeerAddr;
@@ -81,6 +82,8 @@ pub(super) fn open(
     groups: Option<Arc<Groups>>,
     users: Option<Arc<Users>>,
 ) -> Option<(Box<Driver>, Seat)> {
+    // Before anybody is let in: no change is missed.
+    let rights = server.context.rights.subscribe();
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).ok()?;
     let settings = server.context.options.get();
@@ -118,6 +121,7 @@ pub(super) fn open(
         records: Few::default(),
         talks: Few::default(),
         announced: None,
+        rights,
     };
     Some((Box::new(driver), begun.seat))
 }
@@ -139,6 +143,8 @@ pub(super) struct Driver {
     pub(super) talks: Few<Arc<Mutex<Talk>>>,
     /// A stream that was announced and has no session yet.
     pub(super) announced: Option<Arc<Mutex<Recording>>>,
+    /// Users or rules may have changed since they were asked.
+    rights: watch::Receiver<()>,
 }
 
 impl Driver {
@@ -174,6 +180,13 @@ impl Driver {
                 () = self.attention.notified() => {
                     if self.plays.values().any(|play| play.bye_if_ended()) || self.is_taken_over() {
                         return Ok(());
+                    }
+                }
+                // Its sender is the server's: it does not go before us.
+                Ok(()) = self.rights.changed() => {
+                    let now = self.now();
+                    if let Err(error) = self.core.handle(now, Input::RightsChanged) {
+                        self.server.count(&error);
                     }
                 }
                 () = stop.cancelled() => return Ok(()),
@@ -319,6 +332,12 @@ impl Driver {
                 }
             }
             Event::TornDown { session } => self.end(session),
+            Event::Dismissed { session, path } => {
+                self.end(session);
+                if let Some(path) = self.server.context.hub.find(&path) {
+                    tracing::info!(path = %path.name(), "A session was ended: its user may not have it any more.");
+                }
+            }
             Event::TimedOut { session } => {
                 self.plays
                     .get(session)

@@ -110,7 +110,8 @@ impl Keeper {
                     entry.session.heard(seen);
                 }
                 let silent = entry.session.ends_at(idle) <= now;
-                silent || entry.play.has_left() || entry.play.bye_if_ended()
+                let dismissed = !entry.session.may_go_on();
+                silent || dismissed || entry.play.has_left() || entry.play.bye_if_ended()
             })
             .map(|(_, entry)| entry)
             .collect()

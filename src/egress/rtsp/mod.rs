@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -164,6 +165,8 @@ pub struct Context {
     pub clock: SharedClock,
     /// As they are now: SIGHUP may change them.
     pub options: Live<Options>,
+    /// Told when users or rules have changed: connections look whether they may go on.
+    pub rights: watch::Sender<()>,
 }
 
 /// One bound listener: RTSP on TCP with its pair of UDP ports.

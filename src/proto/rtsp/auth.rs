@@ -73,7 +73,7 @@ pub struct Users {
 /// Who there is, and who may do what. It may change while connections are there.
 #[derive(Debug)]
 struct Known {
-    users: Vec<User>,
+    users: Vec<Arc<User>>,
     rules: Vec<Rule>,
 }
 
@@ -85,20 +85,32 @@ impl Users {
             .chars()
             .filter(|c| *c != '"' && *c != '\\' && !c.is_control())
             .collect();
-        let rules = Vec::new();
-        let known = RwLock::new(Arc::new(Known { users, rules }));
+        let known = RwLock::new(Arc::new(Known::new(users, Vec::new())));
         Self { realm, known }
     }
     /// The same users, who may not do everything everywhere.
     #[must_use]
     pub fn with_rules(self, rules: Vec<Rule>) -> Self {
         let users = self.known().users.clone();
-        self.replace(users, rules);
+        self.set(Known { users, rules });
         self
     }
-    /// Other users, or other rules, for all requests from now on. Their hashes must be of the same realm.
+    /// Other users, or other rules, for all requests from now on. Their hashes must be of the same realm. Who holds a
+    /// [`Permit`] asks it again.
     pub fn replace(&self, users: Vec<User>, rules: Vec<Rule>) {
-        *self.known.write().expect(NOT_POISONED) = Arc::new(Known { users, rules });
+        self.set(Known::new(users, rules));
+    }
+    fn set(&self, known: Known) {
+        *self.known.write().expect(NOT_POISONED) = Arc::new(known);
+    }
+    /// What the user of this name, whose credentials were good, is let in by.
+    pub fn permit(self: &Arc<Self>, name: &str) -> Option<Permit> {
+        let known = self.known();
+        let user = known.users.iter().find(|user| user.name == name)?;
+        Some(Permit {
+            users: Arc::clone(self),
+            user: Arc::clone(user),
+        })
     }
     fn known(&self) -> Arc<Known> {
         Arc::clone(&self.known.read().expect(NOT_POISONED))
@@ -123,6 +135,38 @@ impl Users {
         good
     }
 }
+
+impl Known {
+    fn new(users: Vec<User>, rules: Vec<Rule>) -> Self {
+        let users = users.into_iter().map(Arc::new).collect();
+        Self { users, rules }
+    }
+}
+
+/// Who was let in, for as long as that lasts: users may go, get other passwords, and lose rights.
+///
+/// It says whether, and never who: there is no `Debug`.
+#[derive(Clone)]
+pub struct Permit {
+    users: Arc<Users>,
+    user: Arc<User>,
+}
+
+impl Permit {
+    /// Whether the user is still there, with the same password, and may do this on this path.
+    pub fn holds(&self, action: Action, path: &str) -> bool {
+        let known = self.users.known();
+        known.users.contains(&self.user) && rules::allow(&known.rules, &self.user.name, action, path)
+    }
+}
+
+impl PartialEq for Permit {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.users, &other.users) && self.user == other.user
+    }
+}
+
+impl Eq for Permit {}
 
 /// What became of the credentials of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,16 +222,15 @@ impl Users {
         }
     }
 
-    /// Whether who sent this claim, which [`Users::check`] found good, may do this on this path.
-    pub fn allows(&self, claim: &Claim<'_>, action: Action, path: &str) -> bool {
+    /// What who sent this claim, which [`Users::check`] found good, is let in by.
+    pub fn admit(self: &Arc<Self>, claim: &Claim<'_>) -> Option<Permit> {
         let Some(authorization) = claim.authorization else {
-            let name = claim.url.credentials().map(|(user, _)| user);
-            return name.is_some_and(|name| self.may(name, action, path));
+            return self.permit(claim.url.credentials()?.0);
         };
         let (scheme, rest) = authorization.split_once(' ').unwrap_or((authorization, ""));
         match scheme.to_ascii_lowercase().as_str() {
-            "basic" => basic_pair(rest).is_some_and(|(name, _)| self.may(&name, action, path)),
-            _ => self.may(&DigestParams::parse(rest).username, action, path),
+            "basic" => self.permit(&basic_pair(rest)?.0),
+            _ => self.permit(&DigestParams::parse(rest).username),
         }
     }
 

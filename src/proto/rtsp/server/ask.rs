@@ -272,6 +272,9 @@ pub enum Event {
     TrackTornDown { session: SessionId, track: TrackId },
     /// Nothing was heard of the session for [`super::Options::idle`]; it is gone, as if torn down.
     TimedOut { session: SessionId },
+    /// The session is gone, as if torn down: its user may not do that on this path any more. The path is as unsafe as
+    /// [`Target::path`].
+    Dismissed { session: SessionId, path: String },
     /// Something was refused at a limit.
     Limited(Limit),
     /// A user may not do what was asked on this path, which is as unsafe as [`Target::path`].

@@ -24,6 +24,10 @@ impl Kept {
     pub fn id(&self) -> SessionId {
         self.0.id
     }
+    /// Whether its user may still read this path.
+    pub fn may_go_on(&self) -> bool {
+        self.0.may_go_on()
+    }
     /// When it ends if nothing more is heard of its reader.
     pub fn ends_at(&self, idle: Duration) -> Instant {
         self.0.heard + idle

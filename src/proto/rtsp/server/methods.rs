@@ -1,5 +1,6 @@
 //! What each method does, SETUP excepted (`setup`).
 
+use super::Admitted;
 use super::Announced;
 use super::Carrier;
 use super::Conn;
@@ -27,6 +28,7 @@ use crate::proto::rtsp::Request;
 use crate::proto::rtsp::Response;
 use crate::proto::rtsp::auth::Action;
 use crate::proto::rtsp::auth::Claim;
+use crate::proto::rtsp::auth::Permit;
 use crate::proto::rtsp::auth::Verdict;
 use crate::proto::rtsp::headers;
 use crate::proto::rtsp::url::Url;
@@ -73,8 +75,8 @@ impl Conn {
             Method::Describe => self.describe(request, url, cseq),
             Method::Announce => self.announce(request, url, cseq),
             Method::Setup => {
-                if self.admits(request, url, cseq) {
-                    self.setup(request, url, cseq);
+                if let Some(admitted) = self.admits(request, url, cseq) {
+                    self.setup(request, url, admitted, cseq);
                 }
             }
             Method::Options | Method::GetParameter | Method::SetParameter => self.keepalive(request, cseq),
@@ -89,9 +91,9 @@ impl Conn {
     ///
     /// PLAY and the others within a session come here only with credentials: without, the session is
     /// enough, for it was set up on this very connection by somebody who had them.
-    fn admits(&mut self, request: &Request, url: &Url, cseq: &str) -> bool {
+    fn admits(&mut self, request: &Request, url: &Url, cseq: &str) -> Option<Admitted> {
         let Some(users) = &self.options.users else {
-            return true;
+            return Some(Admitted(None));
         };
         let outside = [Method::Describe, Method::Announce, Method::Setup].contains(&request.method);
         let claim = Claim {
@@ -103,8 +105,10 @@ impl Conn {
         match users.check(&claim, &self.nonce()) {
             Verdict::Good => {
                 let action = self.action(request, url);
-                if action.is_none_or(|action| users.allows(&claim, action, url.path())) {
-                    return true;
+                let permit = users.admit(&claim);
+                let holds = |p: &Permit| action.is_none_or(|action| p.holds(action, url.path()));
+                if permit.as_ref().is_some_and(holds) {
+                    return Some(Admitted(permit));
                 }
                 let path = url.path().to_owned();
                 self.out.push_back(Output::Event(Event::Forbidden { path }));
@@ -120,7 +124,7 @@ impl Conn {
                 self.penalty = Some(Box::new(Penalty { at, reply }));
             }
         }
-        false
+        None
     }
 
     /// What a request does with its path; `None` if that was asked before.
@@ -170,7 +174,7 @@ impl Conn {
     }
 
     fn describe(&mut self, request: &Request, url: &Url, cseq: &str) {
-        if !self.admits(request, url, cseq) {
+        if self.admits(request, url, cseq).is_none() {
             return;
         }
         let target = Self::target(request, url);
@@ -186,9 +190,9 @@ impl Conn {
     }
 
     fn announce(&mut self, request: &Request, url: &Url, cseq: &str) {
-        if !self.admits(request, url, cseq) {
+        let Some(Admitted(permit)) = self.admits(request, url, cseq) else {
             return;
-        }
+        };
         if self.announced.is_some() {
             return self.send_status(455, cseq);
         }
@@ -196,7 +200,7 @@ impl Conn {
             return self.send(&Refusal::BadSdp.response(cseq));
         }
         let target = Self::target(request, url);
-        let waiting = Waiting::Announce(Box::new((url.clone(), target.clone())));
+        let waiting = Waiting::Announce(Box::new((url.clone(), target.clone(), permit)));
         self.ask(cseq, waiting, Ask::Announce(target, request.body.clone()));
     }
 
@@ -224,12 +228,12 @@ impl Conn {
     fn in_session(&mut self, request: &Request, url: &Url, cseq: &str) {
         let Ok(Some(id)) = self.named_session(request) else {
             // Without a session credentials are all that a request can have.
-            if self.admits(request, url, cseq) {
+            if self.admits(request, url, cseq).is_some() {
                 self.send_status(454, cseq);
             }
             return;
         };
-        if request.header("Authorization").is_some() && !self.admits(request, url, cseq) {
+        if request.header("Authorization").is_some() && self.admits(request, url, cseq).is_none() {
             return;
         }
         self.touch(id);
@@ -356,11 +360,12 @@ impl Conn {
                 self.send(&reply.body("application/sdp", sdp));
             }
             (Waiting::Announce(subject), Answer::Announced { controls }) => {
-                let (url, target) = *subject;
+                let (url, target, permit) = *subject;
                 self.announced = Some(Box::new(Announced {
                     url,
                     target,
                     controls,
+                    permit,
                 }));
                 self.send_status(200, &cseq);
             }

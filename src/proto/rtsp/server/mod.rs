@@ -42,6 +42,8 @@ use super::Limit;
 use super::Limits;
 use super::Request;
 use super::Response;
+use super::auth::Action;
+use super::auth::Permit;
 use super::auth::Users;
 use super::parse::Message;
 use super::parse::ParseError;
@@ -86,6 +88,8 @@ pub enum Input<'a> {
     Bytes(&'a [u8]),
     /// The instant of [`Output::WaitUntil`] has come (or any other).
     Tick,
+    /// Users or rules have changed: who may not be here any more is sent away.
+    RightsChanged,
 }
 
 /// What the driver has to do, in this order.
@@ -198,7 +202,19 @@ struct Announced {
     target: Target,
     /// The control of each track, as the SDP has it.
     controls: Vec<String>,
+    permit: Option<Permit>,
 }
+
+impl Announced {
+    /// Whether who announced it may still publish it.
+    fn may_go_on(&self) -> bool {
+        let holds = |p: &Permit| p.holds(Action::Publish, &self.target.path);
+        self.permit.as_ref().is_none_or(holds)
+    }
+}
+
+/// Somebody who may come in; without a permit where the listener is open.
+struct Admitted(Option<Permit>);
 
 /// A request that waits for the driver.
 struct Pending {
@@ -212,7 +228,7 @@ enum Waiting {
         content_base: String,
         path: String,
     },
-    Announce(Box<(Url, Target)>),
+    Announce(Box<(Url, Target, Option<Permit>)>),
     Setup(Box<setup::Draft>),
     Play {
         session: SessionId,
@@ -264,6 +280,7 @@ impl Conn {
                 self.read()?;
             }
             Input::Tick => self.tick(),
+            Input::RightsChanged => self.dismiss(),
         }
         Ok(())
     }
@@ -372,6 +389,24 @@ impl Conn {
         }
         if self.sessions.is_empty() && self.penalty.is_none() {
             self.closed = self.heard + self.options.idle <= self.now;
+        }
+    }
+
+    /// Ends sessions whose user may not have them any more, and the connection with them: it was the same user's.
+    fn dismiss(&mut self) {
+        let over: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|s| !s.may_go_on())
+            .map(|s| s.id)
+            .collect();
+        let announced = self.announced.as_ref().is_some_and(|a| !a.may_go_on());
+        self.closed |= announced || !over.is_empty();
+        for session in over {
+            let path = self.session(session).map(|s| s.path.clone()).unwrap_or_default();
+            self.end_session(session);
+            self.out
+                .push_back(Output::Event(Event::Dismissed { session, path }));
         }
     }
 

@@ -7,7 +7,10 @@ use super::ask::ChosenTransport;
 use super::ask::Purpose;
 use super::ask::Rendition;
 use super::ask::SessionId;
+use super::ask::backchannel_type;
 use crate::media::TrackId;
+use crate::proto::rtsp::auth::Action;
+use crate::proto::rtsp::auth::Permit;
 
 /// Whether media flows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +59,8 @@ pub(super) struct Session {
     pub(super) tracks: Vec<TrackSetup>,
     /// When it was last heard of.
     pub(super) heard: Instant,
+    /// What its user was let in by; none on a listener that is open.
+    pub(super) permit: Option<Permit>,
 }
 
 impl Session {
@@ -67,6 +72,18 @@ impl Session {
     /// The transport that all tracks share; none while there are no tracks.
     pub(super) fn kind(&self) -> Option<Kind> {
         self.tracks.first().map(|t| Kind::of(t.transport))
+    }
+
+    /// Whether its user may still do what is done here.
+    pub(super) fn may_go_on(&self) -> bool {
+        let speaks = self.tracks.iter().any(|t| backchannel_type(t.id).is_some());
+        let actions = match self.purpose {
+            Purpose::Record => &[Action::Publish][..],
+            Purpose::Play if speaks => &[Action::Read, Action::Publish],
+            Purpose::Play => &[Action::Read],
+        };
+        let holds = |p: &Permit| actions.iter().all(|action| p.holds(*action, &self.path));
+        self.permit.as_ref().is_none_or(holds)
     }
 
     pub(super) fn has(&self, track: TrackId) -> bool {

@@ -1,5 +1,6 @@
 //! SETUP: which track, which session, which transport (RFC 2326 section 10.4).
 
+use super::Admitted;
 use super::Carrier;
 use super::Conn;
 use super::Output;
@@ -28,6 +29,7 @@ use crate::proto::mikey;
 use crate::proto::rtsp::Limit;
 use crate::proto::rtsp::Request;
 use crate::proto::rtsp::Response;
+use crate::proto::rtsp::auth::Permit;
 use crate::proto::rtsp::headers;
 use crate::proto::rtsp::headers::Lower;
 use crate::proto::rtsp::headers::Mode;
@@ -52,6 +54,7 @@ pub(super) struct Draft {
     /// The client's spelling, for the reply.
     protocol: String,
     content_base: String,
+    permit: Option<Permit>,
 }
 
 /// Why a SETUP is refused: a status, and its reason where the usual words say too little.
@@ -72,9 +75,10 @@ enum Place {
 }
 
 impl Conn {
-    pub(super) fn setup(&mut self, request: &Request, url: &Url, cseq: &str) {
+    pub(super) fn setup(&mut self, request: &Request, url: &Url, admitted: Admitted, cseq: &str) {
         match self.try_setup(request, url) {
-            Ok((draft, ask)) => {
+            Ok((mut draft, ask)) => {
+                draft.permit = admitted.0;
                 let cseq = cseq.to_owned();
                 let waiting = Waiting::Setup(Box::new(draft));
                 self.pending = Some(Box::new(Pending { cseq, waiting }));
@@ -138,6 +142,7 @@ impl Conn {
             },
             protocol: transport.protocol.clone(),
             content_base: url.content_base(),
+            permit: None,
         };
         Ok((draft, ask))
     }
@@ -416,6 +421,7 @@ impl Conn {
             Some(session) => {
                 session.put(draft.track);
                 session.heard = now;
+                session.permit = draft.permit;
             }
             None => {
                 self.sessions.reserve_exact(1); // more than one is rare
@@ -427,6 +433,7 @@ impl Conn {
                     state: State::Ready,
                     tracks: vec![draft.track],
                     heard: now,
+                    permit: draft.permit,
                 });
             }
         }

@@ -5,6 +5,7 @@ use md5::Md5;
 use sha2::Sha256;
 
 use super::*;
+use crate::proto::rtsp::auth::Rule;
 use crate::proto::rtsp::server::Event;
 
 const URL: &str = "rtsp://h/cam";
@@ -221,7 +222,6 @@ fn outputs_show_neither_credentials_nor_addresses_in_debug() {
 
 #[test]
 fn a_user_may_do_what_the_rules_say_and_hears_403_for_the_rest() {
-    use crate::proto::rtsp::auth::Rule;
     let names = |names: &[&str]| Some(names.iter().map(|n| (*n).to_owned()).collect());
     let rules = vec![
         Rule {
@@ -269,4 +269,96 @@ fn a_user_may_do_what_the_rules_say_and_hears_403_for_the_rest() {
         // No penalty: the credentials were right.
         peer.ask(&format!("DESCRIBE rtsp://h/door RTSP/1.0\nCSeq: 2\n{basic}"));
     }
+}
+
+/// `user` is gone, or may not any more, or has another password.
+fn taken_away() -> Vec<(Vec<User>, Vec<Rule>)> {
+    let names = |names: &[&str]| Some(names.iter().map(|n| (*n).to_owned()).collect());
+    let user = |password| User::new("user", "Louver", password);
+    let other = Rule {
+        path: None,
+        read: names(&["other"]),
+        publish: names(&["other"]),
+    };
+    vec![
+        (vec![User::new("other", "Louver", "x")], vec![]),
+        (vec![user("pass")], vec![other]),
+        (vec![user("another")], vec![]),
+    ]
+}
+
+impl Peer {
+    fn after(&mut self, users: Vec<User>, rules: Vec<Rule>) -> Vec<Output> {
+        let all = self.conn.options.users.as_ref().expect("a guarded listener");
+        all.replace(users, rules);
+        self.conn
+            .handle(self.now, Input::RightsChanged)
+            .expect("no input");
+        self.drain()
+    }
+}
+
+const UDP_OF_USER: &str = "SETUP rtsp://user:pass@h/cam/trackID=0 RTSP/1.0\nCSeq: 3\n\
+                           Transport: RTP/AVP;client_port=5000-5001";
+
+#[test]
+fn a_session_ends_with_the_rights_of_its_user_and_takes_its_connection_along() {
+    for (users, rules) in taken_away() {
+        let mut peer = Peer::guarded();
+        peer.set_up(UDP_OF_USER);
+        peer.play("PLAY rtsp://h/cam/ RTSP/1.0\nCSeq: 4\nSession: 00000000000000a1");
+        let dismissed = Output::Event(Event::Dismissed {
+            session: FIRST,
+            path: "cam".into(),
+        });
+        assert_eq!(peer.after(users, rules), [dismissed, Output::Close]);
+        assert!(
+            peer.conn.give_up().is_empty(),
+            "nobody goes on without a connection"
+        );
+    }
+}
+
+#[test]
+fn what_is_announced_ends_with_the_rights_of_who_announced_it() {
+    for (users, rules) in taken_away() {
+        let mut peer = Peer::guarded();
+        peer.ask("ANNOUNCE rtsp://user:pass@h/cam RTSP/1.0\nCSeq: 1\nContent-Length: 5\n\nv=0");
+        let controls = vec!["a".to_owned()];
+        assert_eq!(peer.answer(Answer::Announced { controls }).status, 200);
+        assert_eq!(peer.after(users, rules), [Output::Close]);
+    }
+}
+
+#[test]
+fn a_kept_session_knows_that_its_user_has_gone() {
+    for (users, rules) in taken_away() {
+        let mut peer = Peer::guarded();
+        peer.set_up(UDP_OF_USER);
+        let kept = peer.conn.give_up().pop().expect("it needs no connection");
+        assert!(kept.may_go_on());
+        peer.after(users, rules);
+        assert!(!kept.may_go_on());
+    }
+}
+
+#[test]
+fn who_keeps_the_right_notices_nothing_when_others_come_and_go() {
+    let user = || User::new("user", "Louver", "pass");
+    let mut guarded = Peer::guarded();
+    guarded.set_up(UDP_OF_USER);
+    let new = User::new("new", "Louver", "y");
+    assert_eq!(guarded.after(vec![new, user()], vec![]), []);
+    let yard = Rule {
+        path: Some("yard".into()),
+        read: Some(vec!["new".into()]),
+        publish: None,
+    };
+    assert_eq!(guarded.after(vec![user()], vec![yard]), []);
+    let mut open = Peer::open();
+    open.set_up("SETUP rtsp://h/cam/trackID=0 RTSP/1.0\nCSeq: 3\nTransport: RTP/AVP;client_port=5000-5001");
+    open.conn
+        .handle(open.now, Input::RightsChanged)
+        .expect("no input");
+    assert_eq!(open.drain(), []);
 }
