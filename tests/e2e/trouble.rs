@@ -90,12 +90,13 @@ fn readers_by_tcp_lose_nothing_when_the_link_does() {
 ///
 /// What the relay sent is whole: its sequence numbers have no gap.
 ///
-/// What came whole is right: a receiver that takes each group from its keyframe to the first gap, and no more, decodes
-/// every one of these pictures as it was published. Here is no chance, and no player.
+/// What came whole is right: a receiver that takes each group from its keyframe to the first gap, and no more,
+/// decodes every one of these pictures as it was published. Here is no chance, and no player.
 ///
 /// What a player must show follows from it: in each group of pictures, from its keyframe on, every picture before the
-/// first that lost a packet. Of these half must be among what it decoded, as they were published: players spoil a
-/// group by themselves now and then, as ffmpeg 5.1 does where a picture's last packet was lost before the keyframe. What it makes of the others is its own affair.
+/// first that lost a packet. Of these half must be among what it decoded, as they were published: ffmpeg's
+/// decoder (5.1) spoils a whole group by itself when the picture before its keyframe was cut within a slice: it does
+/// so with a file as well, in which nothing else is missing. What players make of other pictures is their own affair.
 #[test]
 fn readers_by_udp_show_every_picture_up_to_a_loss_and_again_from_the_next_keyframe() {
     let island = island();

@@ -1,6 +1,6 @@
-//! What a receiver without tricks makes of packets of H.264 that a bad link let through: it takes each group of
-//! pictures from a whole keyframe to the first gap, and conceals nothing. So it shows what was sent, where players
-//! show what they guess.
+//! What a receiver without tricks makes of packets of H.264 that a bad link let through: it takes each group
+//! of pictures from a whole keyframe to the first gap, and conceals nothing. So it shows what was sent, where
+//! players show what they guess.
 
 use crate::link::Sent;
 use crate::peers::ffmpeg;

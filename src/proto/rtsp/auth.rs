@@ -95,8 +95,8 @@ impl Users {
         self.set(Known { users, rules });
         self
     }
-    /// Other users, or other rules, for all requests from now on. Their hashes must be of the same realm. Who holds a
-    /// [`Permit`] asks it again.
+    /// Other users, or other rules, for all requests from now on. Their hashes must be of the same realm.
+    /// Who holds a [`Permit`] asks it again.
     pub fn replace(&self, users: Vec<User>, rules: Vec<Rule>) {
         self.set(Known::new(users, rules));
     }
