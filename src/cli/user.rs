@@ -30,7 +30,8 @@ use crate::config::user_name_error;
 const MAX: usize = 256;
 /// Where a user begins in the file.
 const HEADER: &str = "[[auth.users]]";
-const APPLIES: &str = "It counts from the next start on, or at once, for those who watch too, when the program gets SIGHUP.";
+const APPLIES: &str =
+    "It counts from the next start on, or at once, for those who watch too, when the program gets SIGHUP.";
 
 /// Does what was asked. `before`: what stood before the command.
 pub(super) fn user(command: UserCommand, before: &Places) -> Result<(), Failure> {

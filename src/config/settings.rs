@@ -67,9 +67,18 @@ impl Config {
                 self.privacy.trusted_proxies.len().to_string(),
             ),
             ("publish.allow", self.publish.allow.to_string()),
-            ("retention.days", format!("{} months", self.privacy.retention.days_months)),
-            ("retention.hours", format!("{} d", self.privacy.retention.hours_days)),
-            ("retention.sessions", format!("{} d", self.privacy.retention.sessions_days)),
+            (
+                "retention.days",
+                format!("{} months", self.privacy.retention.days_months),
+            ),
+            (
+                "retention.hours",
+                format!("{} d", self.privacy.retention.hours_days),
+            ),
+            (
+                "retention.sessions",
+                format!("{} d", self.privacy.retention.sessions_days),
+            ),
             ("rtsp.reach", reach(&self.rtsp.listen)),
             (
                 "rtsp.session_timeout",
