@@ -108,7 +108,7 @@ pub(super) enum PrivacyCommand {
         #[arg(long, value_name = "T")]
         noticed: Option<String>,
     },
-    /// Send a message that says it is a test, by every way that [alerts] names; exit status 1 when one fails
+    /// Send a message that says it is a test, by every way that the configuration names; exit status 1 when one fails
     AlertTest(Places),
     /// Say what is wrong with the settings and this machine; exit status 1 when something is
     SelfCheck(Places),
