@@ -8,7 +8,7 @@
 //! whatever the number of viewers. After a `kill -9` the next start closes what was open at that time: no
 //! session is lost, and at most the last seconds of watch time are.
 //!
-//! An hour after its hour at the latest, a session's counts are in **leaves** (counts per day or hour, path and one
+//! Two minutes after its hour, a session's counts are in **leaves** (counts per day or hour, path and one
 //! fact, never two facts crossed), and its row with its times is deleted, which `secure_delete` and a truncated WAL
 //! make real; `visits` keeps rows of single sessions for some days, made so coarse that each is one of k. Answers are
 //! made of leaves and of rows not yet added up.

@@ -113,7 +113,8 @@ pub(super) const FIELDS: &[(&str, &str, &str, &str)] = &[
         "times",
         "les moments où une session a commencé, s'est interrompue et a fini",
         "compter les sessions, la durée regardée et le nombre simultané",
-        "les moments dans la ligne de la session, puis seulement des comptages par heure et par jour",
+        "les moments exacts jusqu'à deux minutes après leur heure, ou jusqu'à ce que le relais fonctionne à nouveau ; puis \
+         l'heure, ou le jour pour ce qui est rare, avec la classe de durée ; et des comptages par heure et par jour",
     ),
     (
         "delivery",

@@ -7,6 +7,7 @@ on_both!(
     an_hour_later_leaves_say_the_same_and_rows_are_gone,
     a_session_of_days_is_counted_once_and_watched_every_day,
     what_was_kept_long_enough_goes,
+    no_exact_time_is_kept_longer_than_two_minutes_after_its_hour,
     a_row_can_be_deleted_and_what_was_added_up_stays,
 );
 
@@ -138,6 +139,35 @@ async fn what_was_kept_long_enough_goes(home: Home) {
         0
     );
     assert_eq!(number(&rig.store, "SELECT count(*) FROM tallies").await, 0);
+    rig.stop().await;
+}
+
+/// As the privacy notice says of times.
+async fn no_exact_time_is_kept_longer_than_two_minutes_after_its_hour(home: Home) {
+    let rig = Rig::start(&home, "2026-11-19T12:00:00Z").await;
+    let (_, stays) = forty(&rig).await;
+    rig.pass(3600 - 410 + 119).await;
+    assert_eq!(rig.store_counts().await, (41, 41), "late ends may still come");
+    rig.pass(1).await;
+    rig.hours_added_up("2026-11-19T13:00:00Z").await;
+    assert_eq!(rig.store_counts().await, (1, 1), "who stays");
+    let exact = "SELECT count(*) FROM sessions
+        WHERE started_ms % 3600000 <> 0 OR viewed_ms >= 0 OR ended_ms IS NOT NULL";
+    assert_eq!(number(&rig.store, exact).await, 0);
+    assert_eq!(
+        number(
+            &rig.store,
+            "SELECT count(*) FROM spans WHERE started_ms % 3600000 <> 0"
+        )
+        .await,
+        0
+    );
+    assert_eq!(number(&rig.store, "SELECT count(*) FROM visits").await, 40);
+    assert_eq!(
+        number(&rig.store, "SELECT count(*) FROM visits WHERE hour % 3600 <> 0").await,
+        0
+    );
+    drop(stays);
     rig.stop().await;
 }
 

@@ -264,7 +264,10 @@ pub const ALL: &[Field] = &[
         what: "when a session began, paused and ended",
         source: Source::Delivery,
         used_for: "to count sessions, watch time and the most at one time",
-        kept: Some("the times in the row of the session, then only counts by hour and day"),
+        kept: Some(
+            "the exact times until two minutes after their hour, or until the relay runs again; then the hour, of what is rare \
+             the day, with the class of its length; beside that counts by hour and day",
+        ),
         places: &[
             "Session.started_ms",
             "Session.course",
