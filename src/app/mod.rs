@@ -221,6 +221,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     welcome(&start, &bound, fallback, fingerprint.as_deref());
 
     let mut running = Running {
+        told: start.config.settings(),
         start,
         audit: audit.clone(),
         bound,

@@ -1,5 +1,7 @@
 //! What the program notes about itself in the audit trail: starts, ends, and settings that differ from last time.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::alerts;
@@ -15,6 +17,8 @@ use crate::audit::Purpose;
 use crate::base::clock::SharedClock;
 use crate::base::master::Master;
 use crate::base::tasks::Tasks;
+use crate::cli;
+use crate::config::is_followed;
 use crate::papers::Change;
 use crate::papers::Options;
 
@@ -28,6 +32,7 @@ pub(super) fn begin_audit(
 ) -> Result<(Audit, Options), AppError> {
     // A trail that cannot be read is told by the first entry that cannot be written.
     let before = audit::last_settings(&start.data_dir).unwrap_or_default();
+    let former = cli::setting_changes(&start.data_dir).unwrap_or_default();
     let audit = Audit::start(
         tasks,
         &start.data_dir,
@@ -45,17 +50,19 @@ pub(super) fn begin_audit(
         Event::new(Actor::Relay, Action::Started, Purpose::Operation).detail(env!("CARGO_PKG_VERSION")),
     );
     let mut told = start.config.papers();
+    told.changes = former;
     let today = Timestamp::try_from(clock.wall()).unwrap_or_default();
     for (name, value) in start.config.settings() {
         let detail = match before.get(name) {
             Some(old) if *old == value => continue,
             Some(old) => {
                 let change = format!("{old} -> {value}");
-                told.changes.push(Change {
+                let news = Change {
                     date: today.strftime("%Y-%m-%d").to_string(),
                     setting: name.to_owned(),
                     change: change.clone(),
-                });
+                };
+                told.changes.insert(0, news);
                 change
             }
             None => value,
@@ -63,7 +70,29 @@ pub(super) fn begin_audit(
         let setting = Event::new(Actor::Relay, Action::Setting, Purpose::Accountability);
         audit.note(setting.object(name).detail(detail));
     }
+    told.changes.truncate(cli::CHANGES);
     Ok((audit, told))
+}
+
+/// Tells of what the configuration, read again, sets otherwise than was told last: what is followed from now on, and what
+/// waits for the next start. `told` is then what was told last.
+pub(super) fn note_settings(
+    audit: &Audit,
+    told: &mut BTreeMap<&'static str, String>,
+    now: BTreeMap<&'static str, String>,
+) {
+    for (name, value) in now {
+        let Some(old) = told.get_mut(name).filter(|old| **old != value) else {
+            continue;
+        };
+        let action = match is_followed(name) {
+            true => Action::Setting,
+            false => Action::SettingAwaits,
+        };
+        let event = Event::new(Actor::Relay, action, Purpose::Accountability);
+        audit.note(event.object(name).detail(format!("{old} -> {value}")));
+        *old = value;
+    }
 }
 
 /// The configuration was read again, or could not be.

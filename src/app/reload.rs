@@ -2,6 +2,7 @@
 //!
 //! Paths that stayed the same are not touched. Nothing changes when the file has a mistake.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -32,6 +33,8 @@ pub(super) struct Running {
     /// As it was started: what cannot change is compared with this.
     pub(super) start: Start,
     pub(super) audit: Audit,
+    /// Settings as the trail was told of them last.
+    pub(super) told: BTreeMap<&'static str, String>,
     pub(super) bound: Bound,
     pub(super) sources: Sources,
     pub(super) hub: Arc<Hub>,
@@ -60,7 +63,7 @@ impl Running {
         for key in self.start.config.fixed_keys_that_differ(&config) {
             tracing::warn!(key, "This key has changed; it takes effect at the next start.");
         }
-        self.users(&config);
+        let users_stay = !self.users(&config);
         self.limits(&config);
         // Before a path that is sensitive now can be asked for.
         self.door.keep_silent_about(sensitive(&config));
@@ -69,14 +72,20 @@ impl Running {
         }
         self.certificate();
         self.sources.apply(&config);
+        let mut settings = config.settings();
+        if users_stay {
+            settings.remove("auth.users");
+        }
+        papers::note_settings(&self.audit, &mut self.told, settings);
         papers::note_reload(&self.audit, Outcome::Done);
         tracing::info!(paths = config.paths.len(), "The configuration was read again.");
     }
 
-    /// For new requests, on connections that are there too; who may not be there any more is sent away.
-    fn users(&self, config: &Config) {
+    /// For new requests, on connections that are there too; who may not be there any more is sent away. False when the
+    /// former users stay.
+    fn users(&self, config: &Config) -> bool {
         let Some(users) = &self.users else {
-            return; // no listener asks for any
+            return true; // no listener asks for any
         };
         let mut asking = config.clone();
         // Listeners are those of the start, whatever the file says of them now.
@@ -88,6 +97,7 @@ impl Running {
             Ok(Some(now)) if now.new.is_none() => {
                 users.replace(now.users, rules(config));
                 self.rights.send_replace(());
+                return true;
             }
             Ok(_) => tracing::warn!(
                 key = "[[auth.users]]",
@@ -95,6 +105,7 @@ impl Running {
             ),
             Err(error) => tracing::error!(%error, "Users stay as they were."),
         }
+        false
     }
 
     /// For those who come from now on; who is there stays.

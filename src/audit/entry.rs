@@ -100,6 +100,8 @@ named! {
         Ended = "relay.end",
         /// The settings that concern privacy, at the first start, or one that changed since then.
         Setting = "setting.change",
+        /// One that has changed in the file and takes effect at the next start.
+        SettingAwaits = "setting.await",
         /// A configuration was read again.
         Reloaded = "config.reload",
         /// A report was looked at.

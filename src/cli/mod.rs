@@ -39,6 +39,8 @@ use crate::config;
 use crate::config::Config;
 use crate::config::ConfigErrors;
 
+pub use crate::cli::papers::CHANGES;
+pub use crate::cli::papers::setting_changes;
 pub use crate::cli::stats::statistics;
 
 /// Why a command ended badly; says the exit status too.

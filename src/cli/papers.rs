@@ -38,7 +38,7 @@ use crate::papers::Options;
 use crate::web::api;
 
 /// Changes of settings that the notice tells.
-const CHANGES: usize = 10;
+pub const CHANGES: usize = 10;
 
 /// Prints the notice.
 pub(super) fn notice(places: &Places, args: &PaperArgs, lang: &str) -> Result<(), Failure> {
@@ -125,12 +125,15 @@ fn options(places: &Places) -> Result<Options, Failure> {
     let config = load(places)?;
     let mut options = config.papers();
     let dir = data_dir(&config).map_err(Failure::usage)?;
-    options.changes = changes(&dir).map_err(Failure::running)?;
+    options.changes = setting_changes(&dir).map_err(Failure::running)?;
     Ok(options)
 }
 
 /// Changes of settings that the trail knows, newest first.
-fn changes(data_dir: &Path) -> Result<Vec<Change>, audit::TrailError> {
+///
+/// # Errors
+/// When the trail cannot be read.
+pub fn setting_changes(data_dir: &Path) -> Result<Vec<Change>, audit::TrailError> {
     let mut all = std::collections::VecDeque::new();
     audit::show(data_dir, i64::MIN, |entry| {
         if entry.action == Action::Setting && entry.detail.contains(" -> ") {

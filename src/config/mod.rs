@@ -44,6 +44,7 @@ pub use error::ConfigError;
 pub use error::ConfigErrors;
 pub use error::mask;
 pub use limits::Limits;
+pub use settings::is_followed;
 
 /// What the program runs on. A value of this type has been checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -416,6 +417,8 @@ impl Config {
             ("[privacy.retention]", a.privacy.retention != b.privacy.retention),
             ("[stats]", a.stats != b.stats),
             ("[alerts]", a.alerts != b.alerts),
+            ("[audit]", a.audit != b.audit),
+            ("[notice]", a.notice != b.notice),
             ("[data] dir", a.data_dir != b.data_dir),
         ];
         let changed = differs.into_iter().filter(|(_, differs)| *differs);

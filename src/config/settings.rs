@@ -10,6 +10,20 @@ use crate::config::Required;
 use crate::config::units;
 use crate::privacy::address::Mask;
 
+/// Settings that are followed when the configuration is read again; all others are at the next start.
+const FOLLOWED: [&str; 5] = [
+    "auth.users",
+    "privacy.sensitive_paths",
+    "privacy.trusted_proxies",
+    "publish.allow",
+    "rtsp.session_timeout",
+];
+
+/// Whether a setting of [`Config::settings`] is followed when the configuration is read again.
+pub fn is_followed(setting: &str) -> bool {
+    FOLLOWED.contains(&setting)
+}
+
 impl Config {
     /// Names and values, in the order of the names. The same configuration gives the same map.
     pub fn settings(&self) -> BTreeMap<&'static str, String> {
@@ -86,5 +100,33 @@ impl Config {
             ),
             ("rtsps.reach", reach(&self.rtsps.listen)),
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_followed_is_a_setting_and_none_of_the_keys_that_are_fixed() {
+        let config = Config::default();
+        assert!(FOLLOWED.iter().all(|name| config.settings().contains_key(name)));
+        let mut other = config.clone();
+        other.privacy.k += 1;
+        other.privacy.receipts = !config.privacy.receipts;
+        other.publish.allow = !config.publish.allow;
+        let (before, now) = (config.settings(), other.settings());
+        let changed = before.iter().filter(|(name, value)| now[*name] != **value);
+        let changed: Vec<(&str, bool)> = changed.map(|(name, _)| (*name, is_followed(name))).collect();
+        assert_eq!(
+            changed,
+            [
+                ("privacy.k", false),
+                ("privacy.receipts", false),
+                ("publish.allow", true)
+            ]
+        );
+        let fixed = config.fixed_keys_that_differ(&other);
+        assert_eq!(fixed, ["[privacy] k", "[privacy] receipts"]);
     }
 }

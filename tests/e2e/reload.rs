@@ -292,3 +292,56 @@ fn a_publisher_outlives_the_configuring_of_its_path_and_ends_when_a_camera_takes
     watching.watch(MOMENT);
     relay.stop();
 }
+
+#[test]
+fn settings_that_matter_for_privacy_are_in_the_audit_trail_as_soon_as_they_are_read() {
+    let ward = |sensitive: bool| {
+        let source = "[paths.ward]\nsource = \"publish:\"\n";
+        format!("{source}sensitive = {sensitive}\n")
+    };
+    let mut relay = started(&format!("[privacy]\nk = 4\n{}", ward(true)));
+    let trail = |relay: &Relay| {
+        let out = louver()
+            .args(["audit", "show", "--data-dir"])
+            .arg(relay.data_dir())
+            .output()
+            .unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let until = |relay: &Relay, line: &str| {
+        eventually(&format!("{line} is in the trail"), || {
+            trail(relay).contains(line).then_some(())
+        });
+    };
+    let changed = format!("[privacy]\nk = 3\n{}[publish]\nallow = false\n", ward(false));
+    relay.reconfigure(&changed);
+    until(&relay, "setting.change  privacy.sensitive_paths  ward -> none");
+    until(&relay, "setting.change  publish.allow  true -> false");
+    until(&relay, "setting.await  privacy.k  4 -> 3");
+    // Who protects viewers less is told of at once, where it has an effect at once.
+    until(&relay, "alert.raise  privacy-downgrade");
+    assert!(!trail(&relay).contains("setting.change  privacy.k  4 -> 3"));
+    // The same again is no news, nor is a file with a mistake.
+    let told = |relay: &Relay| trail(relay).matches("setting.").count();
+    let before = told(&relay);
+    relay.reconfigure(&changed);
+    relay.reconfigure("[privacy]\nk = \"many\"\n");
+    until(&relay, "config.reload");
+    assert_eq!(told(&relay), before, "{}", trail(&relay));
+    relay.signal("TERM");
+    assert!(relay.wait(DEADLINE).is_some());
+    relay.rewrite(&changed);
+    relay.restart();
+    until(&relay, "setting.change  privacy.k  4 -> 3");
+    assert_eq!(told(&relay), before + 1, "{}", trail(&relay));
+    // The notice tells of all of them.
+    let notice = http::get(relay.addr("http"), "/privacy.md").text();
+    for change in [
+        "privacy.k 4 -> 3",
+        "privacy.sensitive_paths ward -> none",
+        "publish.allow true -> false",
+    ] {
+        assert!(notice.contains(change), "{change}: {notice}");
+    }
+    relay.stop();
+}
