@@ -63,8 +63,8 @@ pub(super) enum Event {
     Session(Arc<Session>),
     /// Answer when everything before is stored.
     Flush(oneshot::Sender<()>),
-    /// Delete what is chosen, and answer how many sessions that were.
-    Erase(Chosen, oneshot::Sender<usize>),
+    /// Delete what is chosen, and answer which sessions that were.
+    Erase(Chosen, oneshot::Sender<Vec<[u8; 16]>>),
     /// Tell what is kept of a session.
     Look([u8; 16], oneshot::Sender<Option<Record>>),
 }
@@ -169,16 +169,20 @@ impl Recorder {
     /// Deletes the row of one session, for whoever can name it. What was added up, or will be, stays as it is: it is of
     /// no one, and a difference between before and after would be of this one. False when there is nothing of it.
     pub async fn erase(&self, session: [u8; 16]) -> bool {
-        self.erase_all(Box::new(move |id| *id == session)).await > 0
+        !self
+            .erase_all(Box::new(move |id| *id == session))
+            .await
+            .is_empty()
     }
 
-    /// As [`Self::erase`], of all sessions that are chosen by their own number or by their viewer's; how many.
-    pub async fn erase_all(&self, chosen: Chosen) -> usize {
+    /// As [`Self::erase`], of all sessions that are chosen by their own number or by their viewer's; which these were.
+    /// Those of such viewers that play are over for the statistics: nothing more of them is counted.
+    pub async fn erase_all(&self, chosen: Chosen) -> Vec<[u8; 16]> {
         let (done, erased) = oneshot::channel();
         let event = Event::Erase(chosen, done);
         match self.0.events.send(event).await {
-            Ok(()) => erased.await.unwrap_or(0),
-            Err(_) => 0,
+            Ok(()) => erased.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
         }
     }
 

@@ -129,12 +129,12 @@ impl Pool {
         told
     }
 
-    /// Lets go of all that are chosen, by their own number or by their viewer's; how many.
-    pub(super) fn forget_all(&mut self, chosen: &Chosen) -> usize {
-        let before = self.0.len();
-        self.0
-            .retain(|visit| !chosen(&visit.id) && !chosen(&visit.viewer));
-        before - self.0.len()
+    /// Lets go of all that are chosen, by their own number or by their viewer's; their own numbers.
+    pub(super) fn forget_all(&mut self, chosen: &Chosen) -> Vec<[u8; 16]> {
+        let gone = self
+            .0
+            .extract_if(.., |visit| chosen(&visit.id) || chosen(&visit.viewer));
+        gone.map(|visit| visit.id).collect()
     }
 
     /// What would be told of one.

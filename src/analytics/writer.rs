@@ -108,7 +108,7 @@ struct Writer {
     /// Sessions that are over, stored and added up, and wait for others like them.
     pool: Pool,
     flushes: Vec<oneshot::Sender<()>>,
-    erasures: Vec<(Chosen, oneshot::Sender<usize>)>,
+    erasures: Vec<(Chosen, oneshot::Sender<Vec<[u8; 16]>>)>,
     looks: Vec<([u8; 16], oneshot::Sender<Option<Record>>)>,
     /// Sessions that were erased before their hour was added up.
     erased: HashSet<[u8; 16]>,
@@ -330,7 +330,11 @@ impl Writer {
     /// Deletes rows that somebody may have deleted.
     async fn erase(&mut self) {
         for (chosen, done) in std::mem::take(&mut self.erasures) {
-            let gone = match self.erase_stored(&chosen).await {
+            let mut ended = self.end_those_of(&chosen);
+            if !ended.is_empty() {
+                self.store().await;
+            }
+            let mut gone = match self.erase_stored(&chosen).await {
                 Ok(gone) => gone,
                 Err(error) => {
                     // Nobody is told that it is done; who waits asks again.
@@ -338,24 +342,43 @@ impl Writer {
                     continue;
                 }
             };
-            let waiting = self.pool.forget_all(&chosen);
-            done.send(gone + waiting).ok();
+            ended.retain(|id| self.erased.insert(*id));
+            gone.extend(ended);
+            gone.extend(self.pool.forget_all(&chosen));
+            done.send(gone).ok();
         }
     }
 
+    /// Ends the sessions of viewers that are chosen: who took a consent back is not counted from then on.
+    fn end_those_of(&mut self, chosen: &Chosen) -> Vec<[u8; 16]> {
+        let now = self.now_ms();
+        let theirs = self.known.iter();
+        let theirs = theirs.filter(|(_, known)| chosen(&known.session.viewer.day_id()));
+        let theirs: Vec<[u8; 16]> = theirs.map(|(id, _)| *id).collect();
+        for id in &theirs {
+            if let Some(known) = self.known.get(id) {
+                known.session.course().end(now, true);
+            }
+            self.note_end(*id);
+            self.changed.insert(*id);
+        }
+        theirs
+    }
+
     /// What of them is in the store, or on its way there.
-    async fn erase_stored(&mut self, chosen: &Chosen) -> Result<usize, sqlx::Error> {
+    async fn erase_stored(&mut self, chosen: &Chosen) -> Result<Vec<[u8; 16]>, sqlx::Error> {
         let Some(db) = &mut self.db else {
-            return Ok(0);
+            return Ok(Vec::new());
         };
         let fresh = single::fresh(db, chosen).await?;
         let deleted = single::delete(db, chosen).await?;
-        let count = fresh.difference(&self.erased).count() + deleted.len();
+        let mut gone: Vec<[u8; 16]> = fresh.difference(&self.erased).copied().collect();
         self.erased.extend(fresh);
         for id in deleted {
             self.gone = Some(self.gone.take().unwrap_or_default().and(id));
+            gone.push(id);
         }
-        Ok(count)
+        Ok(gone)
     }
 
     /// Tells of single sessions, to who can name them.

@@ -17,6 +17,10 @@ use crate::base::raw::Raw;
 pub trait Clerk: Send + Sync {
     /// The number of the agreement that this is a proof of: given, for this path, not expired, not withdrawn.
     fn agreed(&self, token: &str, path: &str) -> Option<Raw<[u8; 16]>>;
+    /// Whether an agreement that was given still stands: it may have been taken back while its viewer is there.
+    fn stands(&self, _agreement: &[u8; 16]) -> bool {
+        true
+    }
     /// What makes its holder able to see and erase this session; `None` where no receipts are given.
     fn receipt(&self, session: &[u8; 16]) -> Option<Receipt>;
 }

@@ -140,9 +140,15 @@ impl Viewer {
         }
     }
 
-    /// Whether a session may still begin: somebody of the same network may have objected since.
+    /// Whether a session may still begin: somebody of the same network may have objected since, or the viewer taken the
+    /// consent back.
     pub fn may_begin(&self) -> bool {
         let Admitted { raw, room, .. } = &*self.0;
+        if let (Some(agreement), Some(clerk)) = (raw.agreement(), &room.options.clerk)
+            && !clerk.stands(agreement)
+        {
+            return false;
+        }
         !room.today(room.clock.wall()).epoch.is_silent(raw, &room.options)
     }
 
@@ -200,7 +206,6 @@ impl Pseudonym {
     }
     /// The random number that stands for this viewer today, for the memory of `analytics` alone, which counts distinct
     /// ones by it. What may be stored of it is [`Self::stored_id`].
-    #[cfg_attr(not(test), allow(dead_code, reason = "for what the writer keeps in mind"))]
     pub(crate) fn day_id(&self) -> [u8; 16] {
         self.day_id
     }

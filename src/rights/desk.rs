@@ -225,9 +225,17 @@ impl Rights {
         }
     }
 
+    /// Those that were found by their viewer's number get tombstones of their own: rows lose that number after a day, and
+    /// a backup may have them longer.
     async fn erase_chosen(&self) -> usize {
         let chosen = self.0.registry.tombstones().chosen();
-        self.0.recorder.erase_all(Box::new(chosen)).await
+        let gone = self.0.recorder.erase_all(Box::new(chosen)).await;
+        let count = gone.len();
+        let noted = self.blocking(move |registry| registry.bury(&gone)).await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "Sessions were erased, but a backup could bring them back.");
+        }
+        count
     }
 
     fn note(&self, action: Action, amount: u64) {

@@ -164,6 +164,21 @@ impl Registry {
         number_of(self.today())
     }
 
+    /// Puts up tombstones for those of these sessions that have none.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or there is no room.
+    pub(super) fn bury(&self, sessions: &[[u8; 16]]) -> Result<(), RightsError> {
+        let tombstones = self.tombstones();
+        let without = sessions.iter().filter(|id| !tombstones.knows(id));
+        let without: Vec<[u8; 16]> = without.copied().collect();
+        drop(tombstones);
+        match without.is_empty() {
+            true => Ok(()),
+            false => self.entomb(&without),
+        }
+    }
+
     fn entomb(&self, numbers: &[[u8; 16]]) -> Result<(), RightsError> {
         let put = self.tombstones().put(numbers, self.today_number())?;
         put.then_some(()).ok_or(RightsError::Full)
@@ -210,6 +225,10 @@ impl Clerk for Registry {
                 None
             }
         }
+    }
+
+    fn stands(&self, agreement: &[u8; 16]) -> bool {
+        matches!(self.ledger().standing(agreement), Ok(Standing::Given))
     }
 
     fn receipt(&self, session: &[u8; 16]) -> Option<Receipt> {

@@ -119,6 +119,10 @@ impl Rig {
     }
 
     async fn report(&self, tier: Tier) -> String {
+        format!("{:?}", self.question(tier).await)
+    }
+
+    async fn question(&self, tier: Tier) -> query::Stats {
         let question = Question {
             since: None,
             until: None,
@@ -127,7 +131,7 @@ impl Rig {
             now: self.clock.wall(),
         };
         self.recorder.flushed().await;
-        format!("{:?}", query::stats(&self.store, &question).await.unwrap())
+        query::stats(&self.store, &question).await.unwrap()
     }
 
     async fn read(&self, receipt: &str) -> Option<analytics::Record> {
@@ -316,18 +320,28 @@ async fn who_takes_a_consent_back_is_erased_and_counted_no_more_and_others_are_n
     drop(sessions);
     rig.pass(2 * HOUR, &receipts[1]).await;
     let (_open, open_receipt) = rig.begin(1, Some(&tokens[0]));
+    let peer = PeerAddr::new("203.0.113.1:5000".parse().unwrap());
+    let raw = privacy::RawViewer::new(peer, None).consent(Some(tokens[0].to_string()));
+    let waits = rig.door.admit_to("cam", raw).unwrap();
     rig.recorder.flushed().await;
     assert!(
         rig.read(&receipts[0]).await.is_some(),
         "six who agreed share a row's words"
     );
-    let before = rig.report(Tier::Console).await;
+    let before = rig.question(Tier::Console).await;
+    assert_eq!(before.live.sessions, 1);
 
     assert_eq!(rig.rights.withdraw(tokens[0].clone()).await.unwrap(), 2);
-    assert_eq!(before, rig.report(Tier::Console).await);
+    let after = rig.question(Tier::Console).await;
+    assert_eq!(after.live.sessions, 0, "it plays on, and is counted no more");
+    assert_eq!((before.total, before.by_path), (after.total, after.by_path));
+    rig.clock.advance(Duration::from_secs(600));
+    let later = rig.question(Tier::Console).await;
+    assert_eq!(after.total.watch_seconds, later.total.watch_seconds);
     assert!(rig.read(&receipts[0]).await.is_none() && rig.read(&open_receipt.unwrap()).await.is_none());
     assert!(rig.read(&receipts[1]).await.is_some());
     assert!(rig.begin(1, Some(&tokens[0])).0.id().is_none(), "no more");
+    assert!(!waits.may_begin(), "who was let in before and begins now");
     assert!(rig.begin(1, Some(&tokens[1])).0.id().is_some());
     assert_eq!(
         rig.rights.withdraw(tokens[0].clone()).await.unwrap(),
