@@ -154,3 +154,51 @@ fn modes_of_consent_that_count_nobody_count_nobody() {
         relay.stop();
     }
 }
+
+/// Players that send a header of their own do so with each request or only where it matters: at SETUP.
+#[test]
+fn an_objection_at_setup_alone_is_enough() {
+    let relay = relay("");
+    for (name, value) in [("DNT", "1"), ("Sec-GPC", "1"), ("X-Stats", "off")] {
+        let mut conn = Conn::open(Ipv4Addr::new(127, 0, 0, 2).into(), relay.addr("rtsp"));
+        let url = relay.rtsp("webcam");
+        let described = conn.ok("DESCRIBE", &url, &[("Accept", "application/sdp")]);
+        let base = described.header("content-base").unwrap();
+        let mut controls = described
+            .body
+            .lines()
+            .filter_map(|l| l.strip_prefix("a=control:"));
+        let control = controls.next_back().unwrap();
+        let transport = ("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1");
+        conn.ok("SETUP", &format!("{base}{control}"), &[transport, (name, value)]);
+        conn.ok("PLAY", &url, &[]);
+        while conn.packets[0] == 0 {
+            assert!(!conn.has_ended(), "{name}");
+            conn.skip_packets();
+        }
+        conn.ok("TEARDOWN", &url, &[]);
+    }
+    watch(&relay, LOCAL, &[], "webcam", Transport::Tcp);
+    assert_eq!(sessions(&relay, 1), 1);
+    relay.stop();
+}
+
+#[test]
+fn browsers_are_told_that_their_wish_is_obeyed_also_where_a_password_is_asked_for() {
+    let config = "[auth]\nrequired = \"always\"\n";
+    let relay = Relay::start(Options::sources(&[PATTERN]).config(config));
+    let to = relay.addr("http");
+    assert_eq!(http::get(to, "/api/v1/stats").status, 401);
+    let gpc = http::get(to, "/.well-known/gpc.json");
+    let told: serde_json::Value = serde_json::from_slice(&gpc.body).unwrap();
+    assert_eq!(
+        (gpc.status, gpc.header("content-type"), &told["gpc"]),
+        (200, Some("application/json"), &json!(true))
+    );
+    assert!(told["lastUpdate"].is_string(), "{told}");
+    assert_eq!(
+        http::request(LOCAL, to, "HEAD", "/.well-known/gpc.json", &[]).status,
+        200
+    );
+    relay.forget_log();
+}

@@ -57,6 +57,7 @@ mod raw; // what no installed program can publish
 mod readers; // what readers are promised, as dialogues by hand
 mod recording; // what publishers are promised, as dialogues by hand
 mod reload; // SIGHUP
+mod rights; // consents, receipts, objections, share links
 mod secure; // TLS, tunnels in HTTP and WebSocket
 mod seeds; // the commands people asked with
 mod shutdown; // signals, taken ports, power cuts

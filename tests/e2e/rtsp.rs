@@ -216,6 +216,8 @@ pub struct Viewer {
     packets: u64,
     /// When the first RTP packet came.
     started: Option<Instant>,
+    /// `Privacy-Receipt` of the answer to PLAY.
+    pub receipt: Option<String>,
 }
 
 impl Viewer {
@@ -257,8 +259,9 @@ impl Viewer {
             };
             conn.ok("SETUP", &format!("{base}{control}"), &[("Transport", &transport)]);
         }
-        conn.ok("PLAY", &url, &[("Range", "npt=0.000-")]);
+        let playing = conn.ok("PLAY", &url, &[("Range", "npt=0.000-")]);
         Self {
+            receipt: playing.header("privacy-receipt").map(str::to_owned),
             conn,
             url,
             udp,
