@@ -178,6 +178,7 @@ impl Conn {
             return;
         }
         let target = Self::target(request, url);
+        self.objected |= target.stats_off;
         // The description would send the player to a group, which everybody could hear.
         if self.options.carrier == Carrier::Tls && self.options.multicast && target.wants_group() {
             return self.send(&Response::with_reason(461, LEAVES_TLS).header("CSeq", cseq));

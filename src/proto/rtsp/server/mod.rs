@@ -187,6 +187,8 @@ pub struct Conn {
     announced: Option<Box<Announced>>,
     /// Paths, and their only track if they were shown with one.
     described: Vec<(String, Option<TrackId>)>,
+    /// Whoever asked for a description here does not want to be counted, whatever a later request leaves out.
+    objected: bool,
     pending: Option<Box<Pending>>,
     penalty: Option<Box<Penalty>>,
     /// The newest time that we were told.
@@ -260,6 +262,7 @@ impl Conn {
             sessions: Vec::new(),
             announced: None,
             described: Vec::new(),
+            objected: false,
             pending: None,
             penalty: None,
             now,

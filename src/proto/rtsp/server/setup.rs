@@ -233,11 +233,13 @@ impl Conn {
             // No DESCRIBE came before: VLC's satip module, which expects MPEG-TS.
             (None, None) => (TrackId(0), Rendition::MpegTs),
         };
+        let mut target = Self::target(request, url);
+        target.stats_off |= self.objected;
         Ok(Subject {
             purpose: Purpose::Play,
             rendition,
             track,
-            target: Self::target(request, url),
+            target,
         })
     }
 
