@@ -181,7 +181,10 @@ struct View {
 /// The sessions of a view that last: mostly one, which then takes nothing more; of a house behind one address many,
 /// which must still be found at once.
 #[derive(Default)]
-#[expect(clippy::box_collection, reason = "a view with one session, as most are, is to be small")]
+#[expect(
+    clippy::box_collection,
+    reason = "a view with one session, as most are, is to be small"
+)]
 enum Open {
     #[default]
     None,
