@@ -53,11 +53,14 @@ static SPANS: LazyLock<Insert> = LazyLock::new(|| {
     )
 });
 
+/// Rows whose values are in memory at once: many times as large as the rows, and no use beyond what one statement takes.
+const ROWS_AT_ONCE: usize = Insert::SIZES[0];
+
 /// A session as the writer knows it.
 pub(super) struct Known {
     pub(super) session: Arc<Session>,
     /// How many of its spans are stored with their end.
-    pub(super) spans_done: usize,
+    pub(super) spans_done: u16,
     /// For what its viewer came for the first time today.
     pub(super) firsts: i64,
     /// When it began a view, if it did.
@@ -69,7 +72,7 @@ pub(super) struct Known {
 /// What holds of a session once the batch is stored.
 pub(super) struct Stored {
     pub(super) id: [u8; 16],
-    pub(super) spans_done: usize,
+    pub(super) spans_done: u16,
     pub(super) ended: bool,
 }
 
@@ -101,9 +104,9 @@ impl Batch {
         let session = &known.session;
         let course = session.course();
         let mut spans_done = known.spans_done;
-        for (number, span) in (0_i64..).zip(&course.spans).skip(known.spans_done) {
+        for (number, span) in (0_i64..).zip(&course.spans).skip(usize::from(known.spans_done)) {
             self.spans.push((session.id, number, *span));
-            spans_done += usize::from(span.to_ms.is_some());
+            spans_done += u16::from(span.to_ms.is_some());
         }
         self.sessions.push(Line {
             session: Arc::clone(session),
@@ -132,10 +135,15 @@ impl Batch {
         self.sessions.sort_unstable_by_key(|line| line.session.id);
         self.spans
             .sort_unstable_by_key(|(session, number, _)| (*session, *number));
-        let values: Vec<Value<'_>> = self.sessions.iter().flat_map(Line::values).collect();
-        SESSIONS.run(db, &values).await?;
-        let values: Vec<Value<'_>> = self.spans.iter().flat_map(span_values).collect();
-        SPANS.run(db, &values).await
+        for lines in self.sessions.chunks(ROWS_AT_ONCE) {
+            let values: Vec<Value<'_>> = lines.iter().flat_map(Line::values).collect();
+            SESSIONS.run(db, &values).await?;
+        }
+        for spans in self.spans.chunks(ROWS_AT_ONCE) {
+            let values: Vec<Value<'_>> = spans.iter().flat_map(span_values).collect();
+            SPANS.run(db, &values).await?;
+        }
+        Ok(())
     }
 }
 
