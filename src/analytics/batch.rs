@@ -53,8 +53,9 @@ static SPANS: LazyLock<Insert> = LazyLock::new(|| {
     )
 });
 
-/// Rows whose values are in memory at once: many times as large as the rows, and no use beyond what one statement takes.
-const ROWS_AT_ONCE: usize = Insert::SIZES[0];
+/// Sessions of a batch: rows and their values are many times as large as what is known of a session, and more than one
+/// statement takes at once is of no use.
+pub(super) const ROWS_AT_ONCE: usize = Insert::SIZES[0];
 
 /// A session as the writer knows it.
 pub(super) struct Known {
@@ -131,19 +132,11 @@ impl Batch {
     }
 
     /// Stores all rows. The caller has begun a transaction.
-    pub(super) async fn store(&mut self, db: &mut Db) -> Result<(), sqlx::Error> {
-        self.sessions.sort_unstable_by_key(|line| line.session.id);
-        self.spans
-            .sort_unstable_by_key(|(session, number, _)| (*session, *number));
-        for lines in self.sessions.chunks(ROWS_AT_ONCE) {
-            let values: Vec<Value<'_>> = lines.iter().flat_map(Line::values).collect();
-            SESSIONS.run(db, &values).await?;
-        }
-        for spans in self.spans.chunks(ROWS_AT_ONCE) {
-            let values: Vec<Value<'_>> = spans.iter().flat_map(span_values).collect();
-            SPANS.run(db, &values).await?;
-        }
-        Ok(())
+    pub(super) async fn store(&self, db: &mut Db) -> Result<(), sqlx::Error> {
+        let values: Vec<Value<'_>> = self.sessions.iter().flat_map(Line::values).collect();
+        SESSIONS.run(db, &values).await?;
+        let values: Vec<Value<'_>> = self.spans.iter().flat_map(span_values).collect();
+        SPANS.run(db, &values).await
     }
 }
 

@@ -110,7 +110,7 @@ impl Recorder {
     pub fn begin(
         &self,
         viewer: Option<Viewer>,
-        path: &str,
+        path: impl Into<Arc<str>>,
         protocol: Protocol,
         transport: Transport,
     ) -> SessionHandle {
@@ -145,7 +145,7 @@ impl Recorder {
     pub fn attempt(
         &self,
         viewer: Option<Viewer>,
-        path: Box<str>,
+        path: Arc<str>,
         protocol: Protocol,
         transport: Transport,
         asked: Instant,
@@ -207,7 +207,7 @@ impl Recorder {
 pub struct Attempt {
     recorder: Recorder,
     viewer: Option<Viewer>,
-    path: Box<str>,
+    path: Arc<str>,
     protocol: Protocol,
     transport: Transport,
     asked: Instant,
@@ -222,9 +222,12 @@ impl Attempt {
     /// The first access unit was sent.
     pub fn begin(mut self) -> SessionHandle {
         self.begun = true;
-        let session = self
-            .recorder
-            .begin(self.viewer.take(), &self.path, self.protocol, self.transport);
+        let session = self.recorder.begin(
+            self.viewer.take(),
+            Arc::clone(&self.path),
+            self.protocol,
+            self.transport,
+        );
         let now = self.recorder.0.timeline.clock.now();
         session.started_after(now.saturating_duration_since(self.asked));
         session
@@ -318,7 +321,7 @@ pub(super) struct Session {
     /// Random, so that neither order nor time can be read from it.
     pub(super) id: [u8; 16],
     pub(super) viewer: Pseudonym,
-    pub(super) path: Box<str>,
+    pub(super) path: Arc<str>,
     pub(super) protocol: Protocol,
     pub(super) transport: Transport,
     pub(super) started_ms: i64,

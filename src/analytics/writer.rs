@@ -20,6 +20,7 @@ use crate::analytics::Store;
 use crate::analytics::StoreError;
 use crate::analytics::batch::Batch;
 use crate::analytics::batch::Known;
+use crate::analytics::batch::ROWS_AT_ONCE;
 use crate::analytics::batch::Stored;
 use crate::analytics::closed;
 use crate::analytics::days;
@@ -425,13 +426,18 @@ impl Writer {
         let (Some(db), Some(run)) = (&mut self.db, self.run) else {
             return Ok(());
         };
-        let mut batch = Batch::default();
-        let ids: Vec<[u8; 16]> = self.changed.iter().copied().take(MOST_AT_ONCE).collect();
-        for known in ids.iter().filter_map(|id| self.known.get(id)) {
-            batch.add(known);
-        }
+        let mut ids: Vec<[u8; 16]> = self.changed.iter().copied().take(MOST_AT_ONCE).collect();
+        ids.sort_unstable(); // rows lie as their random ids do, not as viewers came
+        let mut stored = Vec::with_capacity(ids.len());
         db.begin_writing().await?;
-        batch.store(db).await?;
+        for ids in ids.chunks(ROWS_AT_ONCE) {
+            let mut batch = Batch::default();
+            for known in ids.iter().filter_map(|id| self.known.get(id)) {
+                batch.add(known);
+            }
+            batch.store(db).await?;
+            stored.append(&mut batch.stored);
+        }
         for ((hour, (scope, kind, bucket)), n) in &self.tallies {
             let values = [
                 Value::Int(*hour),
@@ -463,7 +469,7 @@ impl Writer {
             id,
             spans_done,
             ended,
-        } in batch.stored
+        } in stored
         {
             if ended {
                 self.known.remove(&id).inspect(|known| known.session.set_done());

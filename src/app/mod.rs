@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use tokio::sync::watch;
 
 use crate::analytics;
 use crate::analytics::Recorder;
@@ -196,7 +195,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         metrics: Arc::clone(&start.metrics),
         clock: clock.clone(),
         options: Live::new(rtsp_options(&start.config)),
-        rights: watch::Sender::default(),
+        recall: rtsp::Recall::default(),
     };
     let web = web::Context {
         hub: Arc::clone(&hub),
@@ -215,7 +214,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         credentials.keep(&start.data_dir)?;
     }
     let live = (rtsp.options.clone(), web.options.clone());
-    let rights = rtsp.rights.clone();
+    let recall = rtsp.recall.clone();
     listeners.serve(&groups.serving, rtsp, web);
     let fingerprint = identity.as_ref().map(|i| i.fingerprint());
     welcome(&start, &bound, fallback, fingerprint.as_deref());
@@ -230,7 +229,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         door,
         users,
         identity,
-        rights,
+        recall,
         rtsp: live.0,
         web: live.1,
     };

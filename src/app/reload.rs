@@ -5,8 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use crate::app::Start;
 use crate::app::hub_options;
 use crate::app::listen::Bound;
@@ -42,7 +40,7 @@ pub(super) struct Running {
     pub(super) users: Option<Arc<Users>>,
     pub(super) identity: Option<Arc<Identity>>,
     /// Tells connections that users or rules have changed.
-    pub(super) rights: watch::Sender<()>,
+    pub(super) recall: rtsp::Recall,
     pub(super) rtsp: Live<rtsp::Options>,
     pub(super) web: Live<web::Options>,
 }
@@ -96,7 +94,7 @@ impl Running {
         match credentials::of(&asking, &self.start.data_dir) {
             Ok(Some(now)) if now.new.is_none() => {
                 users.replace(now.users, rules(config));
-                self.rights.send_replace(());
+                self.recall.call();
                 return true;
             }
             Ok(_) => tracing::warn!(

@@ -1,10 +1,11 @@
 //! The name of a path.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// The name of a path: 1 or more of `[A-Za-z0-9._~-]`, `/` between. It goes into URLs as it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct PathName(Box<str>);
+pub struct PathName(Arc<str>);
 
 /// Why a text is no path name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -43,6 +44,10 @@ impl PathName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+    /// The same text, for those who keep it as long as they live: it is in memory once.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 

@@ -250,7 +250,7 @@ impl Site {
         let newcomer = mjpeg::Newcomer {
             attempt: self.ctx.recorder.attempt(
                 viewer,
-                name.into(),
+                path.name().shared(),
                 Protocol::Mjpeg,
                 Transport::Tcp,
                 self.ctx.clock.now(),

@@ -16,7 +16,6 @@ use std::time::Instant;
 use tokio::io::AsyncRead;
 use tokio::io::ReadBuf;
 use tokio::sync::Notify;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::peer::PeerAddr;
@@ -83,7 +82,7 @@ pub(super) fn open(
     users: Option<Arc<Users>>,
 ) -> Option<(Box<Driver>, Seat)> {
     // Before anybody is let in: no change is missed.
-    let rights = server.context.rights.subscribe();
+    let recall = server.context.recall.next();
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).ok()?;
     let settings = server.context.options.get();
@@ -121,7 +120,7 @@ pub(super) fn open(
         records: Few::default(),
         talks: Few::default(),
         announced: None,
-        rights,
+        recall,
     };
     Some((Box::new(driver), begun.seat))
 }
@@ -143,15 +142,16 @@ pub(super) struct Driver {
     pub(super) talks: Few<Arc<Mutex<Talk>>>,
     /// A stream that was announced and has no session yet.
     pub(super) announced: Option<Arc<Mutex<Recording>>>,
-    /// Users or rules may have changed since they were asked.
-    rights: watch::Receiver<()>,
+    /// Users or rules have changed since they were asked, or the server stops.
+    recall: CancellationToken,
 }
 
 impl Driver {
     /// Serves until either side has enough of it. An error is the peer's going away or its not reading: there is
     /// nobody left to tell.
     pub(super) async fn run(&mut self, stop: &CancellationToken) -> io::Result<()> {
-        loop {
+        // While it runs, `recall` tells of the stop too.
+        while !stop.is_cancelled() {
             let Some(wake) = self.outputs().await? else {
                 return Ok(());
             };
@@ -182,16 +182,19 @@ impl Driver {
                         return Ok(());
                     }
                 }
-                // Its sender is the server's: it does not go before us.
-                Ok(()) = self.rights.changed() => {
+                () = self.recall.cancelled() => {
+                    if stop.is_cancelled() {
+                        return Ok(());
+                    }
+                    self.recall = self.server.context.recall.next();
                     let now = self.now();
                     if let Err(error) = self.core.handle(now, Input::RightsChanged) {
                         self.server.count(&error);
                     }
                 }
-                () = stop.cancelled() => return Ok(()),
             }
         }
+        Ok(())
     }
     pub(super) fn now(&self) -> Instant {
         self.server.context.clock.now()
@@ -557,7 +560,7 @@ async fn find(server: &Server, target: &Target) -> Result<(Arc<Path>, Arc<Stream
 /// A session that reads what its first SETUP asks for. `peer` goes through the privacy door here.
 async fn new_play(server: &Server, peer: PeerAddr, setup: &mut SetupRequest) -> Result<Play, Refusal> {
     let (path, stream) = find(server, &setup.target).await?;
-    let name = path.name().to_string();
+    let name = path.name().shared();
     let agent = setup.target.take_user_agent();
     let consent = setup.target.take_consent();
     let raw = RawViewer::new(peer, agent.as_deref())

@@ -16,6 +16,7 @@ mod link;
 mod multicast;
 mod play;
 mod publishers;
+mod recall;
 mod record;
 mod refusals;
 mod reorder;
@@ -36,7 +37,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +60,7 @@ use crate::telemetry::Limit;
 use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
 
+pub use crate::egress::rtsp::recall::Recall;
 use fanout::Fanouts;
 use front::Arrival;
 use guests::Guests;
@@ -166,7 +167,7 @@ pub struct Context {
     /// As they are now: SIGHUP may change them.
     pub options: Live<Options>,
     /// Told when users or rules have changed: connections look whether they may go on.
-    pub rights: watch::Sender<()>,
+    pub recall: Recall,
 }
 
 /// One bound listener: RTSP on TCP with its pair of UDP ports.
@@ -297,6 +298,11 @@ pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
         refusals: Refusals::default(),
         guests: Arc::default(),
         tasks: tasks.child(),
+    });
+    let recall = server.context.recall.clone();
+    tasks.spawn("rtsp recall", move |stop| async move {
+        stop.cancelled().await;
+        recall.call();
     });
     for listener in listeners {
         if let Some(udp) = &listener.udp {

@@ -89,8 +89,8 @@ pub(super) struct Play {
     reporter: OnceLock<Box<Reporter>>,
     /// Opens the statistics session; taken when media begins.
     viewer: Option<Viewer>,
-    /// The name it is counted under; taken at the same time.
-    path: Box<str>,
+    /// The name it is counted under.
+    path: Arc<str>,
     /// The copy that is read, where it is SRTP.
     sealed: Option<Arc<Sealed>>,
     /// It counts as a session for as long as it lives.
@@ -103,7 +103,7 @@ impl Play {
     /// Reads a stream as SRTP.
     pub(super) fn new_sealed(
         sealed: Arc<Sealed>,
-        path: String,
+        path: Arc<str>,
         viewer: Option<Viewer>,
         now: Instant,
     ) -> Self {
@@ -124,7 +124,7 @@ impl Play {
     pub(super) fn new(
         reading: Attached,
         stream: Arc<Stream>,
-        path: String,
+        path: Arc<str>,
         viewer: Option<Viewer>,
         now: Instant,
     ) -> Self {
@@ -142,7 +142,7 @@ impl Play {
             counts: viewer.is_some(),
             reporter: OnceLock::new(),
             viewer,
-            path: path.into(),
+            path,
             sealed: None,
             place: None,
             attached: None,
@@ -182,8 +182,8 @@ impl Play {
         self.close_route(n);
         if let (TrackWay::Udp(ports), Some(udp)) = (way, udp) {
             let (rtp, rtcp) = (ports.rtp(), ports.rtcp());
-            let reporter = self.counts.then(|| Reporter::new(Arc::clone(&self.stream)));
-            let heard = self.heard.get_or_insert_with(|| Heard::new(self.since, reporter));
+            let counted = self.counts.then(|| Arc::clone(&self.stream));
+            let heard = self.heard.get_or_insert_with(|| Heard::new(self.since, counted));
             heard.forget(track);
             if !udp.open_route(rtp, rtcp, &Route::Reader(Arc::clone(heard), track), now) {
                 return false;
@@ -261,7 +261,7 @@ impl Play {
             (Some(udp), Some(heard)) if !tcp => Way::udp(Arc::clone(udp), Arc::clone(heard), &self.ways),
             _ => Way::tcp(Arc::clone(out), &self.ways),
         };
-        let (viewer, path) = (self.viewer.take(), std::mem::take(&mut self.path));
+        let (viewer, path) = (self.viewer.take(), Arc::clone(&self.path));
         let attempt = recorder.attempt(viewer, path, Protocol::Rtsp, transport, self.since);
         let begin: Begin = Box::new(move || attempt.begin());
         let delivery = Delivery::new(Arc::clone(&self.stream), way, at, now, Some(begin));
@@ -292,8 +292,8 @@ impl Play {
         match &group.session {
             Some(session) => session.resume(),
             None => {
-                let (viewer, path) = (self.viewer.take(), std::mem::take(&mut self.path));
-                group.session = Some(recorder.begin(viewer, &path, Protocol::Rtsp, Transport::Udp));
+                let (viewer, path) = (self.viewer.take(), Arc::clone(&self.path));
+                group.session = Some(recorder.begin(viewer, path, Protocol::Rtsp, Transport::Udp));
             }
         }
     }

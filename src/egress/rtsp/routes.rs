@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::sync::RwLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU32;
@@ -21,6 +22,7 @@ use std::time::Instant;
 use crate::egress::rtsp::record::Recording;
 use crate::egress::rtsp::talk::Talk;
 use crate::hub::Reporter;
+use crate::hub::Stream;
 use crate::media::TrackId;
 use crate::proto::rtp;
 use crate::proto::rtp::rtcp;
@@ -67,8 +69,10 @@ pub(super) struct Heard {
     /// How many of its addresses turned out to be others than it said.
     moves: AtomicU32,
     moved: Mutex<Vec<Moved>>,
-    /// Says what it receives, unless it shall not be counted.
-    reporter: Option<Reporter>,
+    /// What it reads, unless it shall not be counted.
+    counted: Option<Arc<Stream>>,
+    /// What it says of our packets; made with its first report.
+    reporter: OnceLock<Box<Reporter>>,
     /// It said good-bye by RTCP.
     left: AtomicBool,
 }
@@ -83,9 +87,10 @@ pub(super) struct Moved {
 
 impl Heard {
     /// A reader that was just set up.
-    pub(super) fn new(now: Instant, reporter: Option<Reporter>) -> Arc<Self> {
+    pub(super) fn new(now: Instant, counted: Option<Arc<Stream>>) -> Arc<Self> {
         Arc::new(Self {
-            reporter,
+            counted,
+            reporter: OnceLock::new(),
             left: AtomicBool::new(false),
             since: now,
             at: AtomicU64::new(0),
@@ -104,8 +109,11 @@ impl Heard {
             return false;
         };
         for packet in packets {
-            match (packet, &self.reporter) {
-                (Rtcp::ReceiverReport { reports, .. }, Some(reporter)) => reporter.report(&reports, now),
+            match (packet, &self.counted) {
+                (Rtcp::ReceiverReport { reports, .. }, Some(stream)) => {
+                    let new = || Box::new(Reporter::new(Arc::clone(stream)));
+                    self.reporter.get_or_init(new).report(&reports, now);
+                }
                 (Rtcp::Bye, _) => self.left.store(true, Ordering::Relaxed),
                 _ => {}
             }
@@ -114,7 +122,7 @@ impl Heard {
     }
     /// Packets lost of a million, as it says; `None` if it does not.
     pub(super) fn lost_per_million(&self) -> Option<u64> {
-        self.reporter.as_ref()?.lost_per_million()
+        self.reporter.get()?.lost_per_million()
     }
     /// Whether it said good-bye.
     pub(super) fn left(&self) -> bool {
