@@ -208,7 +208,7 @@ pub(super) struct Insert {
 impl Insert {
     /// Rows per statement. Few: SQLite keeps some hundred bytes per value for as long as a statement stays prepared, and
     /// the largest is used when many readers come at once, whose memory it would be.
-    pub(super) const SIZES: [usize; 3] = [32, 4, 1];
+    pub(super) const SIZES: [usize; 2] = [8, 1];
 
     /// `INSERT INTO table (columns) VALUES (...), (...) tail`.
     pub(super) fn new(table: &str, columns: &[&str], tail: &str) -> Self {

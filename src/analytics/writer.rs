@@ -6,6 +6,8 @@
 //! server that vanished), what is not stored stays in memory and is tried again; beyond a bound the queue is left to
 //! fill, and the recorder counts what does not fit. Video never waits for any of it.
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -99,9 +101,10 @@ struct Writer {
     db: Option<Db>,
     run: Option<Run>,
     /// Sessions that are open, or whose end is not stored.
-    known: HashMap<[u8; 16], Known>,
+    /// In trees, since these have less room to spare than tables.
+    known: BTreeMap<[u8; 16], Known>,
     /// Those of them that changed.
-    changed: HashSet<[u8; 16]>,
+    changed: BTreeSet<[u8; 16]>,
     firsts: Firsts,
     views: Views,
     /// What was counted and is not stored, by the hour's first second.
@@ -136,8 +139,8 @@ impl Writer {
             metrics,
             db: None,
             run: None,
-            known: HashMap::new(),
-            changed: HashSet::new(),
+            known: BTreeMap::new(),
+            changed: BTreeSet::new(),
             firsts: Firsts::new(),
             views: Views::default(),
             tallies: HashMap::new(),
@@ -426,8 +429,8 @@ impl Writer {
         let (Some(db), Some(run)) = (&mut self.db, self.run) else {
             return Ok(());
         };
-        let mut ids: Vec<[u8; 16]> = self.changed.iter().copied().take(MOST_AT_ONCE).collect();
-        ids.sort_unstable(); // rows lie as their random ids do, not as viewers came
+        // In the order of their random ids: rows do not lie as viewers came.
+        let ids: Vec<[u8; 16]> = self.changed.iter().copied().take(MOST_AT_ONCE).collect();
         let mut stored = Vec::with_capacity(ids.len());
         db.begin_writing().await?;
         for ids in ids.chunks(ROWS_AT_ONCE) {

@@ -5,6 +5,7 @@
 //! RTSP connection, and only if there is one session that it can mean. Nothing is learnt on loopback: there is
 //! no NAT, but there may be other users.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -160,7 +161,8 @@ impl Heard {
 #[derive(Default)]
 pub(super) struct Routes {
     rtcp: bool,
-    known: RwLock<HashMap<SocketAddr, Entry>>,
+    /// A tree has less room to spare than a table, and there are two entries per reader.
+    known: RwLock<BTreeMap<SocketAddr, Entry>>,
     /// Addresses that were announced and not heard yet, by host.
     waiting: Mutex<HashMap<IpAddr, Vec<Waiting>>>,
 }

@@ -110,7 +110,7 @@ impl Url {
 
     /// As sent, without credentials: how `RTP-Info` names a track.
     pub fn without_credentials(&self) -> String {
-        format!("{}{}", self.origin, self.tail)
+        [&*self.origin, &*self.tail].concat() // just as long: kept per track of thousands of sessions
     }
 
     /// Whether this is the URL of the track that an SDP, which was announced for `base`, calls `control`.
