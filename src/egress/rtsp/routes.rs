@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::btree_map::Entry::Vacant;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -161,17 +162,45 @@ impl Heard {
 #[derive(Default)]
 pub(super) struct Routes {
     rtcp: bool,
-    /// A tree has less room to spare than a table, and there are two entries per reader.
-    known: RwLock<BTreeMap<SocketAddr, Entry>>,
+    known: RwLock<Known>,
     /// Addresses that were announced and not heard yet, by host.
     waiting: Mutex<HashMap<IpAddr, Vec<Waiting>>>,
+}
+
+/// Two entries per reader: a tree, since it has less room to spare than a table.
+#[derive(Default)]
+struct Known {
+    entries: BTreeMap<Key, Entry>,
+    /// The addresses that NATs made of announced ones.
+    learnt: BTreeMap<Key, SocketAddr>,
 }
 
 struct Entry {
     route: Route,
     heard: AtomicBool,
-    /// The address that the NAT made of this one; boxed, since few have one and there is an entry per track.
-    learnt: Option<Box<SocketAddr>>,
+}
+
+/// What tells one address from another, in less than a [`SocketAddr`] takes.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    ip: [u8; 16],
+    /// Of a link-local address.
+    scope: u32,
+    port: u16,
+}
+
+impl Key {
+    fn of(address: &SocketAddr) -> Self {
+        let (ip, scope) = match address {
+            SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), 0),
+            SocketAddr::V6(v6) => (*v6.ip(), v6.scope_id()),
+        };
+        Self {
+            ip: ip.octets(),
+            scope,
+            port: address.port(),
+        }
+    }
 }
 
 struct Waiting {
@@ -188,15 +217,19 @@ impl Routes {
         }
     }
     pub(super) fn knows(&self, address: &SocketAddr) -> bool {
-        self.known.read().expect(NOT_POISONED).contains_key(address)
+        self.known
+            .read()
+            .expect(NOT_POISONED)
+            .entries
+            .contains_key(&Key::of(address))
     }
     /// Listens for a track's datagrams. False if the address is another's.
     pub(super) fn open(&self, announced: SocketAddr, route: &Route, now: Instant) -> bool {
         let mut known = self.known.write().expect(NOT_POISONED);
-        if known.contains_key(&announced) {
+        let Vacant(place) = known.entries.entry(Key::of(&announced)) else {
             return false;
-        }
-        known.insert(announced, Entry::new(route.clone()));
+        };
+        place.insert(Entry::new(route.clone()));
         if !announced.ip().is_loopback() {
             let mut waiting = self.waiting.lock().expect(NOT_POISONED);
             waiting.retain(|_, list| {
@@ -219,9 +252,10 @@ impl Routes {
     pub(super) fn close(&self, announced: &SocketAddr) {
         let gone = {
             let mut known = self.known.write().expect(NOT_POISONED);
-            let gone = known.remove(announced);
-            let learnt = gone.as_ref().and_then(|entry| entry.learnt.clone());
-            [gone, learnt.and_then(|learnt| known.remove(&learnt))]
+            let announced = Key::of(announced);
+            let learnt = known.learnt.remove(&announced);
+            let learnt = learnt.and_then(|learnt| known.entries.remove(&Key::of(&learnt)));
+            [known.entries.remove(&announced), learnt]
         };
         self.stop_waiting(announced);
         drop(gone); // not under the lock: it may be the last of a publisher
@@ -230,7 +264,7 @@ impl Routes {
     pub(super) fn find(&self, from: SocketAddr, datagram: &[u8], now: Instant) -> Option<Route> {
         let found = {
             let known = self.known.read().expect(NOT_POISONED);
-            known.get(&from).map(|entry| {
+            known.entries.get(&Key::of(&from)).map(|entry| {
                 let first = !entry.heard.swap(true, Ordering::Relaxed);
                 (entry.route.clone(), first)
             })
@@ -248,10 +282,8 @@ impl Routes {
     /// Where somebody is who announced this address: a NAT may have changed it.
     pub(super) fn now_at(&self, announced: SocketAddr) -> SocketAddr {
         let known = self.known.read().expect(NOT_POISONED);
-        let learnt = known
-            .get(&announced)
-            .and_then(|entry| entry.learnt.as_deref().copied());
-        learnt.unwrap_or(announced)
+        let learnt = known.learnt.get(&Key::of(&announced));
+        learnt.copied().unwrap_or(announced)
     }
     fn stop_waiting(&self, announced: &SocketAddr) {
         let mut waiting = self.waiting.lock().expect(NOT_POISONED);
@@ -277,10 +309,14 @@ impl Routes {
             list.remove(at)
         };
         let mut known = self.known.write().expect(NOT_POISONED);
-        known.get_mut(&found.announced)?.learnt = Some(Box::new(from));
+        let announced = Key::of(&found.announced);
+        if !known.entries.contains_key(&announced) {
+            return None;
+        }
+        known.learnt.insert(announced, from);
         let entry = Entry::new(found.route.clone());
         entry.heard.store(true, Ordering::Relaxed);
-        known.insert(from, entry);
+        known.entries.insert(Key::of(&from), entry);
         if let Route::Reader(heard, track) = &found.route {
             heard.move_to(Moved {
                 track: *track,
@@ -311,7 +347,6 @@ impl Entry {
         Self {
             route,
             heard: AtomicBool::new(false),
-            learnt: None,
         }
     }
 }
