@@ -105,14 +105,15 @@ const ROOMS: &[Room] = &[
         &[
             "analytics::past::PastSession",
             "base::peer",
+            "base::why",
             "privacy::ClientClass",
             "privacy::Options",
             "privacy::PastDoor",
-            "privacy::PastViewer",
+            "privacy::Pseudonym",
         ],
         &["RawViewer", "tokio", "tracing", "Serialize"],
     ),
-    room("scan", &[], &[]),
+    room("scan", &["base::why"], &[]),
     room(
         "egress",
         &[
@@ -160,6 +161,8 @@ const ROOMS: &[Room] = &[
             "ingest::Source",
             "proto::rtsp::auth::User",
             "base::proxies",
+            "base::whole",
+            "base::why",
             "privacy::Consent",
             "privacy::Level",
             "privacy::Policy",

@@ -298,6 +298,31 @@ fn help_and_version_go_to_stdout_with_status_0() {
     ] {
         assert!(text.contains(word), "{word} is not in the help:\n{text}");
     }
+    for kind in [
+        "webcam:",
+        "pattern:",
+        "publish:",
+        "file:",
+        "redirect:",
+        "rtsp://",
+        "srt://",
+        "udp://",
+    ] {
+        assert!(
+            text.contains(kind),
+            "sources of the kind {kind} are not in the help:\n{text}"
+        );
+    }
+    for command in [
+        &["--help"][..],
+        &["stats", "--help"],
+        &["privacy", "anonymize-past", "--help"],
+    ] {
+        let text = louver(command).stdout;
+        let text = String::from_utf8_lossy(&text);
+        let wide = text.lines().find(|line| line.chars().count() > 100);
+        assert_eq!(wide, None, "{command:?}");
+    }
 }
 
 #[test]

@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::analytics::calendar::Day;
 use crate::analytics::leaves;
-use crate::analytics::leaves::Day;
 use crate::analytics::leaves::Dimension;
 use crate::analytics::leaves::Leaf;
 use crate::analytics::query;

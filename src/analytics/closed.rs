@@ -36,16 +36,20 @@ pub(super) struct Part {
     pub(super) most_viewers: u64,
 }
 
-/// The sums, for values: first and last day, the first day apart, and a scope.
+/// The sums of a scope, for values: first and last day, the first day apart, and the scope. Only what tells rows
+/// apart is sorted: that is what they cost.
 macro_rules! sums_where {
     ($which:literal) => {
         concat!(
-            "SELECT CASE WHEN day < $3 THEN -1 ELSE day END, scope, dimension, value,
-                CAST(sum(sessions) AS BIGINT), CAST(sum(viewers) AS BIGINT), CAST(sum(watch_ms) AS BIGINT), max(peak),
-                CAST(sum(views) AS BIGINT), max(viewers)
-            FROM leaves WHERE day BETWEEN $1 AND $2 AND ",
+            "SELECT CAST(-1 AS BIGINT), CAST($4 AS TEXT), dimension, value, CAST(sum(sessions) AS BIGINT),
+                CAST(sum(viewers) AS BIGINT), CAST(sum(watch_ms) AS BIGINT), max(peak), CAST(sum(views) AS BIGINT),
+                max(viewers)
+            FROM leaves WHERE scope = $4 AND day BETWEEN $1 AND $2 AND day < $3 AND ",
             $which,
-            " GROUP BY 1, scope, dimension, value"
+            " GROUP BY dimension, value
+            UNION ALL SELECT day, scope, dimension, value, sessions, viewers, watch_ms, peak, views, viewers
+            FROM leaves WHERE scope = $4 AND day BETWEEN $1 AND $2 AND day >= $3 AND ",
+            $which
         )
     };
 }
@@ -55,22 +59,30 @@ macro_rules! sums_where {
 macro_rules! published_where {
     ($which:literal) => {
         concat!(
-            "SELECT CAST(-1 AS BIGINT), scope, dimension, value, CAST(sum(sessions / $5 * $5) AS BIGINT),
+            "SELECT CAST(-1 AS BIGINT), CAST($4 AS TEXT), dimension, value, CAST(sum(sessions / $5 * $5) AS BIGINT),
                 CAST(sum(viewers / $5 * $5) AS BIGINT), CAST(sum(watch_ms / ($5 * 60000) * ($5 * 60000)) AS BIGINT),
                 max(peak / $5 * $5), CAST(sum(views / $5 * $5) AS BIGINT), max(viewers)
-            FROM leaves WHERE day BETWEEN $1 AND $2 AND $3 >= 0 AND viewers >= $5 AND ",
+            FROM leaves WHERE scope = $4 AND day BETWEEN $1 AND $2 AND $3 >= 0 AND viewers >= $5 AND ",
             $which,
-            " GROUP BY scope, dimension, value"
+            " GROUP BY dimension, value"
         )
     };
 }
 
 /// All but hours, which are many.
 const OF_SCOPE: &str = sums_where!(
-    "dimension IN ('all', 'protocol', 'transport', 'client', 'country', 'length', 'cut', 'machines') AND scope = $4"
+    "dimension IN ('all', 'protocol', 'transport', 'client', 'country', 'length', 'cut', 'machines')"
 );
-const HOURS_OF_SCOPE: &str = sums_where!("dimension = 'hour' AND scope = $4");
-const PATHS: &str = sums_where!("dimension = 'all' AND scope <> $4 AND scope <> '*'");
+const HOURS_OF_SCOPE: &str = sums_where!("dimension = 'hour'");
+
+/// The same of each path. Leaves lie in the order of scopes: sums by scope alone need no sorting.
+const PATHS: &str = "
+    SELECT CAST(-1 AS BIGINT), scope, 'all', '', CAST(sum(sessions) AS BIGINT), CAST(sum(viewers) AS BIGINT),
+        CAST(sum(watch_ms) AS BIGINT), max(peak), CAST(sum(views) AS BIGINT), max(viewers)
+    FROM leaves WHERE dimension = 'all' AND scope <> $4 AND scope <> '*' AND day BETWEEN $1 AND $2 AND day < $3
+    GROUP BY scope
+    UNION ALL SELECT day, scope, 'all', '', sessions, viewers, watch_ms, peak, views, viewers
+    FROM leaves WHERE dimension = 'all' AND scope <> $4 AND scope <> '*' AND day BETWEEN $1 AND $2 AND day >= $3";
 
 /// Days told apart. Values are those of the sums.
 const DAYS: &str = "
@@ -82,11 +94,16 @@ const PUBLISHED_DAYS: &str = "
     FROM leaves WHERE dimension = 'all' AND scope = $4 AND day BETWEEN $1 AND $2 AND $3 >= 0 AND viewers >= $5";
 
 const PUBLISHED_OF_SCOPE: &str = published_where!(
-    "dimension IN ('all', 'protocol', 'transport', 'client', 'country', 'length', 'cut', 'machines') AND scope = $4"
+    "dimension IN ('all', 'protocol', 'transport', 'client', 'country', 'length', 'cut', 'machines')"
 );
-const PUBLISHED_HOURS_OF_SCOPE: &str = published_where!("dimension = 'hour' AND scope = $4");
-const PUBLISHED_PATHS: &str =
-    published_where!("dimension = 'all' AND scope <> $4 AND scope <> '*' AND scope <> ''");
+const PUBLISHED_HOURS_OF_SCOPE: &str = published_where!("dimension = 'hour'");
+const PUBLISHED_PATHS: &str = "
+    SELECT CAST(-1 AS BIGINT), scope, 'all', '', CAST(sum(sessions / $5 * $5) AS BIGINT),
+        CAST(sum(viewers / $5 * $5) AS BIGINT), CAST(sum(watch_ms / ($5 * 60000) * ($5 * 60000)) AS BIGINT),
+        max(peak / $5 * $5), CAST(sum(views / $5 * $5) AS BIGINT), max(viewers)
+    FROM leaves WHERE dimension = 'all' AND scope <> $4 AND scope <> '*' AND scope <> ''
+        AND day BETWEEN $1 AND $2 AND $3 >= 0 AND viewers >= $5
+    GROUP BY scope";
 
 /// Closes days for good: what of them may be published is written down.
 const CLOSE: &str = "

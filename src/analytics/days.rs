@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use crate::analytics::calendar;
+use crate::analytics::calendar::Day;
 use crate::analytics::db;
 use crate::analytics::db::Db;
 use crate::analytics::db::Value;
 use crate::analytics::leaves;
-use crate::analytics::leaves::Day;
 use crate::analytics::leaves::Ended;
 use crate::analytics::leaves::Key;
 use crate::analytics::leaves::Leaf;
@@ -136,7 +137,7 @@ impl Words {
 /// Returns the rows of sessions that are over and gone.
 pub(super) async fn add_up(db: &mut Db, zone: &TimeZone, now_ms: i64) -> Result<Vec<Row>, sqlx::Error> {
     let ahead = Day::of(now_ms, zone).next(zone).window.end;
-    let kept = leaves::kept_from(now_ms, zone)..ahead;
+    let kept = calendar::kept_from(now_ms, zone)..ahead;
     let rows = rows_outside(db, "", kept.clone(), now_ms).await?;
     for day in days_outside(&rows, &kept, zone) {
         let before = day.window.start..day.window.end.min(kept.start);

@@ -25,6 +25,7 @@
 //! Not here: addresses, agents, user names, queries (this room cannot name them); JSON (`web::api`).
 
 mod batch;
+mod calendar;
 mod cells;
 mod charts;
 mod closed;

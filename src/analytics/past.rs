@@ -14,13 +14,13 @@ use std::sync::Arc;
 use jiff::civil::Date;
 
 use crate::analytics::Options;
+use crate::analytics::calendar::Day;
 use crate::analytics::closed;
 use crate::analytics::days;
 use crate::analytics::db::Db;
 use crate::analytics::db::Value;
 use crate::analytics::firsts::VIEW_MS;
 use crate::analytics::leaves;
-use crate::analytics::leaves::Day;
 use crate::analytics::leaves::Ended;
 use crate::analytics::leaves::First;
 use crate::analytics::leaves::Row;

@@ -1,9 +1,10 @@
 //! How long what is kept, and how it goes for good.
 //!
 //! Numbers of viewers go a day after their calendar day closed, rows of sessions after some days, hours after some
-//! months (their days stay), days after two years. In SQLite, `secure_delete` overwrites what is deleted, emptying the
-//! WAL moves that into the file, and then the files are searched for a canary: a row that was stored and deleted for
-//! this, and rows that went with it. In PostgreSQL the tables are written anew (`VACUUM FULL`); what its own WAL and
+//! months (their days stay), days after two years. In SQLite, `secure_delete` overwrites what is deleted, and what stays
+//! in tables of single sessions is written anew, as a page that once split may hold a second copy of a row. Emptying
+//! the WAL moves that into the file, and then the files are searched for a canary: a row that was stored and deleted
+//! for this, and rows that went with it. In PostgreSQL the tables are written anew (`VACUUM FULL`); what its own WAL and
 //! its backups keep is for its administrator to know.
 //!
 //! Not here: adding up (`days`).
@@ -16,10 +17,10 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 
 use crate::analytics::Retention;
+use crate::analytics::calendar;
+use crate::analytics::calendar::Day;
 use crate::analytics::db::Db;
 use crate::analytics::db::Value;
-use crate::analytics::leaves;
-use crate::analytics::leaves::Day;
 
 /// Bytes that are searched at a time.
 const CHUNK: usize = 1 << 20;
@@ -66,6 +67,7 @@ pub(super) async fn expire(
     let hours_from = today.back(i64::from(keep.hours_days), zone);
     let days_from = today.back_months(i64::from(keep.days_months), zone);
     let mut gone = Gone(vec![canary]);
+    let mut went = 0;
     db.each(
         "SELECT id FROM visits WHERE day < $1 LIMIT $2",
         &[Value::Int(visits_from), Value::Int(SAMPLE)],
@@ -75,19 +77,25 @@ pub(super) async fn expire(
         },
     )
     .await?;
-    db.execute("DELETE FROM visits WHERE day < $1", &[Value::Int(visits_from)])
+    went += db
+        .execute(
+            "DELETE FROM visits WHERE day < $1 AND day > 0",
+            &[Value::Int(visits_from)],
+        )
         .await?;
+    db.execute("DELETE FROM visits WHERE day = 0", &[]).await?;
     if db.is_sqlite() {
         // Samples of what columns held, for the planner, if somebody ever made them (ANALYZE).
         db.execute("DROP TABLE IF EXISTS sqlite_stat4", &[]).await?;
     }
-    let known_from = leaves::known_from(now_ms, zone);
+    let known_from = calendar::known_from(now_ms, zone);
     let known_day = Day::of(known_from, zone).number;
-    db.execute(
-        "UPDATE visits SET viewer = NULL WHERE viewer IS NOT NULL AND day < $1",
-        &[Value::Int(known_day)],
-    )
-    .await?;
+    went += db
+        .execute(
+            "UPDATE visits SET viewer = NULL WHERE viewer IS NOT NULL AND day < $1",
+            &[Value::Int(known_day)],
+        )
+        .await?;
     db.execute(
         "UPDATE sessions SET viewer = NULL WHERE viewer IS NOT NULL AND started_ms < $1",
         &[Value::Int(known_from)],
@@ -106,7 +114,38 @@ pub(super) async fn expire(
     ] {
         db.execute(statement, &[Value::Int(days_from.number)]).await?;
     }
+    if db.is_sqlite() {
+        write_anew(db, went > 0).await?;
+    }
     Ok(gone)
+}
+
+/// Writes what is in a table of SQLite once more, in pages where nothing else was, and overwrites all former pages:
+/// where a page split, `secure_delete` leaves the copy of a row that moved. Meanwhile the rows are in memory
+/// (`temp_store`), where `VACUUM` would have the whole file.
+macro_rules! anew {
+    ($table:literal) => {
+        [
+            concat!("CREATE TEMP TABLE staying AS SELECT * FROM ", $table),
+            concat!("DELETE FROM ", $table),
+            concat!("INSERT INTO ", $table, " SELECT * FROM staying"),
+            "DROP TABLE staying",
+        ]
+    };
+}
+const SESSIONS_ANEW: [&str; 4] = anew!("sessions");
+const SPANS_ANEW: [&str; 4] = anew!("spans");
+const VISITS_ANEW: [&str; 4] = anew!("visits");
+
+/// Leaves nothing beside the rows that stay. Those of sessions are few, as they go every hour.
+async fn write_anew(db: &mut Db, visits_too: bool) -> Result<(), sqlx::Error> {
+    let visits = visits_too.then_some(VISITS_ANEW);
+    for table in [Some(SESSIONS_ANEW), Some(SPANS_ANEW), visits] {
+        for statement in table.into_iter().flatten() {
+            db.execute(statement, &[]).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Hours of tallies become one row per day.

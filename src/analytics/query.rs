@@ -18,6 +18,8 @@ use jiff::tz::TimeZone;
 use crate::analytics::Options;
 use crate::analytics::Store;
 use crate::analytics::StoreError;
+use crate::analytics::calendar;
+use crate::analytics::calendar::Day;
 use crate::analytics::cells::Answer;
 use crate::analytics::cells::Sums;
 use crate::analytics::closed;
@@ -26,7 +28,6 @@ use crate::analytics::db::Db;
 use crate::analytics::db::Row;
 use crate::analytics::db::Value;
 use crate::analytics::leaves;
-use crate::analytics::leaves::Day;
 use crate::analytics::leaves::Dimension;
 use crate::analytics::leaves::Leaf;
 use crate::analytics::retention;
@@ -34,13 +35,13 @@ use crate::analytics::retention;
 pub use crate::analytics::retention::Staying;
 pub use crate::analytics::tallies::Health;
 
-/// Days in the range when nothing else is asked for, including today.
+/// Days in the range when its beginning is not asked for, including the last.
 const USUAL_DAYS: i64 = 7;
 
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// The first moment; by default seven calendar days including today.
+    /// The first moment; by default the last is in the seventh calendar day.
     pub since: Option<Timestamp>,
     /// The last moment; by default now.
     pub until: Option<Timestamp>,
@@ -266,12 +267,15 @@ fn range(question: &Question, now_ms: i64, zone: &TimeZone) -> Range<i64> {
     // Whole days that closed, or all until now.
     let end = match question.tier {
         Tier::Console => now_ms,
-        Tier::Published => Day::of(leaves::kept_from(now_ms, zone), zone).window.start,
+        Tier::Published => Day::of(calendar::kept_from(now_ms, zone), zone).window.start,
     };
     let asked = |moment: Option<Timestamp>| moment.map(|at| at.as_millisecond().clamp(0, now_ms));
     let from = match asked(question.since) {
         Some(since) => Day::of(since, zone).window.start,
-        None => Day::of(now_ms, zone).back(USUAL_DAYS - 1, zone).window.start,
+        None => {
+            let last = asked(question.until).map_or(now_ms, |until| (until - 1).max(0));
+            Day::of(last, zone).back(USUAL_DAYS - 1, zone).window.start
+        }
     };
     let to = match asked(question.until) {
         Some(until) => Day::of((until - 1).max(0), zone).window.end.min(end),
@@ -453,6 +457,11 @@ mod tests {
             "seven days, from midnight in Berlin"
         );
         assert_eq!(published(None, None), is("2026-11-14T23:00:00Z", today));
+        assert_eq!(
+            console(None, Some("2026-11-10T23:00:00Z")),
+            is("2026-11-03T23:00:00Z", "2026-11-10T23:00:00Z"),
+            "seven days as well, up to the end that is asked for"
+        );
         assert_eq!(console(Some("2026-11-21T10:59:00Z"), None), is(today, now));
         assert_eq!(
             published(Some("2026-11-21T10:59:00Z"), None),

@@ -98,6 +98,11 @@ pub enum StoreError {
     /// A file that was made by another program.
     #[error("{file} is not there, or is no database of Louver's; give a louver.db")]
     NotOurs { file: PathBuf },
+    /// A file that no database can be made of.
+    #[error(
+        "{file} is no database, or a damaged one; put it back from a backup, or move it away to start anew"
+    )]
+    Damaged { file: PathBuf },
     /// Another relay writes to that server's database.
     #[error(
         "the statistics' database is in use by another louver; stop it, or give each its own database in [stats]"
@@ -276,7 +281,8 @@ impl Store {
                 if !file.exists() {
                     return Err(StoreError::Missing { dir: dir.clone() });
                 }
-                let connection = connect_options(file).read_only(true).connect().await?;
+                let opened = connect_options(file).read_only(true).connect().await;
+                let connection = opened.map_err(|error| of_file(error, file))?;
                 Ok(Db::Sqlite(Box::new(connection)))
             }
             Place::Server(options) => {
@@ -361,6 +367,17 @@ async fn open_server_to_write(options: &PgConnectOptions) -> Result<Db, StoreErr
     Ok(db)
 }
 
+/// Says of which file it is said that it is no database (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
+fn of_file(error: sqlx::Error, file: &Path) -> StoreError {
+    let code = error.as_database_error().and_then(|e| e.code());
+    match code.as_deref() {
+        Some("11" | "26") => StoreError::Damaged {
+            file: file.to_path_buf(),
+        },
+        _ => StoreError::Database(error),
+    }
+}
+
 pub(super) async fn open_to_write(file: &Path) -> Result<Db, StoreError> {
     let dir = file.parent().unwrap_or(file);
     make_dir(dir)
@@ -373,7 +390,8 @@ pub(super) async fn open_to_write(file: &Path) -> Result<Db, StoreError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .connect()
-        .await?;
+        .await
+        .map_err(|error| of_file(error, file))?;
     if let Err(source) = SQLITE.run_direct(None, &mut connection, false).await {
         let file = file.to_path_buf();
         return Err(StoreError::Tables { file, source });

@@ -16,11 +16,11 @@ use std::sync::LazyLock;
 
 use jiff::tz::TimeZone;
 
+use crate::analytics::calendar::Day;
 use crate::analytics::db::Db;
 use crate::analytics::db::Insert;
 use crate::analytics::db::Value;
 use crate::analytics::leaves;
-use crate::analytics::leaves::Day;
 use crate::analytics::leaves::First;
 use crate::analytics::leaves::Row;
 use crate::analytics::single::Chosen;

@@ -31,6 +31,7 @@ use crate::base::tasks::Tasks;
 use crate::base::tls;
 use crate::base::tls::Identity;
 use crate::base::tls::TlsError;
+use crate::base::why::Why;
 use crate::cli;
 use crate::cli::welcome::Hint;
 use crate::cli::welcome::Welcome;
@@ -147,6 +148,12 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     let bound = listeners.bound();
     bound.announce();
 
+    let zone_name = &start.config.privacy.time_zone;
+    let time_zone = config::time_zone(zone_name).ok_or_else(|| AppError::TimeZone(zone_name.clone()))?;
+    let statistics = cli::statistics(&start.config, time_zone.clone()).ok_or(AppError::Database)?;
+    // First of all that leaves a trace: it is refused where another relay runs, whose trail must not tell of this start.
+    let store = Store::open(&start.data_dir, analytics::Mode::ReadWrite, statistics).await?;
+
     let groups = Groups::default();
     let master = Master::load_or_make(&start.data_dir)?;
     let (audit, told) = papers::begin_audit(&groups.audit, &start, &master, &clock)?;
@@ -157,11 +164,6 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     );
     let mut sources = Sources::new(&groups.sources, &hub, &clock, &start.metrics);
     let fallback = sources.apply(&start.config);
-
-    let zone_name = &start.config.privacy.time_zone;
-    let time_zone = config::time_zone(zone_name).ok_or_else(|| AppError::TimeZone(zone_name.clone()))?;
-    let statistics = cli::statistics(&start.config, time_zone.clone()).ok_or(AppError::Database)?;
-    let store = Store::open(&start.data_dir, analytics::Mode::ReadWrite, statistics).await?;
     let recorder = Recorder::start(
         &groups.analytics,
         store.clone(),
@@ -280,7 +282,10 @@ async fn drain(groups: Groups, mut signals: Signals) -> Result<(), AppError> {
     };
     tokio::select! {
         all = in_order => if all { Ok(()) } else { Err(AppError::LeftBehind) },
-        () = signals.ended() => Err(AppError::LeftBehind),
+        () = signals.ended() => {
+            tracing::warn!("Ended at once. Sessions that are not stored are closed at the next start.");
+            Err(AppError::LeftBehind)
+        }
     }
 }
 
@@ -322,7 +327,7 @@ fn hub_options(config: &Config) -> hub::Options {
 pub fn privacy_options(config: &Config, time_zone: TimeZone) -> Result<privacy::Options, AppError> {
     let countries = config.privacy.countries.as_ref().map(|file| {
         let unusable = |why: String| AppError::Countries(file.display().to_string(), why);
-        let bytes = std::fs::read(file).map_err(|e| unusable(e.kind().to_string()))?;
+        let bytes = std::fs::read(file).map_err(|e| unusable(Why::from(&e).to_string()))?;
         Countries::new(bytes, config.privacy.mask).map_err(|e| unusable(e.to_string()))
     });
     Ok(privacy::Options {

@@ -97,10 +97,16 @@ impl Running {
                 self.recall.call();
                 return true;
             }
-            Ok(_) => tracing::warn!(
-                key = "[[auth.users]]",
-                "No user is left; a password is made at the next start, and the former users stay until then."
-            ),
+            // A password is told at a start, and to nobody here: until then nobody comes in, as the file has it.
+            Ok(_) => {
+                users.replace(Vec::new(), rules(config));
+                self.recall.call();
+                tracing::warn!(
+                    key = "[[auth.users]]",
+                    "No user is left, so nobody comes in. `louver user add` adds one; a start without users makes a password."
+                );
+                return true;
+            }
             Err(error) => tracing::error!(%error, "Users stay as they were."),
         }
         false

@@ -30,6 +30,10 @@ const KNOWN: &[&str] = &[
     "ioctl(VIDIOC_QBUF)",
     "Some buffers are still owned by the caller on close",
     "Estimating duration from bitrate",
+    // Who joins in the middle of a stream has no parameter sets yet; that no picture comes is told by the path.
+    "non-existing PPS",
+    "decode_slice_header error",
+    "no frame!",
 ];
 
 /// Judges messages and counts the repeated ones.
@@ -42,7 +46,8 @@ impl Lines {
     /// What to log for a message of libav level `av_level` (8 fatal, 16 error, 24 warning, 32 info ...).
     /// `None` for one that was said already. A message is the same as another when only digits differ.
     pub(super) fn judge(&mut self, av_level: i32, text: &str) -> Option<(Level, String)> {
-        let text = text.trim();
+        let text = without_pointers(text.trim());
+        let text = text.as_str();
         if text.is_empty() {
             return None;
         }
@@ -79,7 +84,20 @@ fn is_power_of_ten(mut n: u64) -> bool {
     n == 1
 }
 
-/// The message without its digits, so that counters and addresses in it do not make it a new one.
+/// `[h264 @ 0x55e1acbf88c0] odd` is `[h264] odd`: where something lies in memory is nothing for a log, and would make each
+/// opening's messages new ones.
+fn without_pointers(text: &str) -> String {
+    const POINTER: &str = " @ 0x";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(POINTER) {
+        out.push_str(before);
+        rest = after.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+    }
+    out + rest
+}
+
+/// The message without its digits, so that counters in it do not make it a new one.
 fn kind_of(text: &str) -> String {
     let mut kind = String::with_capacity(text.len());
     for c in text.chars().take(LONGEST) {
@@ -129,7 +147,8 @@ mod tests {
     #[test]
     fn levels_follow_the_libraries_but_known_noise_is_quiet() {
         let mut lines = Lines::default();
-        assert_eq!(lines.judge(16, "no frame!").unwrap().0, Level::Warn);
+        assert_eq!(lines.judge(16, "broken header").unwrap().0, Level::Warn);
+        assert_eq!(lines.judge(16, "[h264 @ 0x1] no frame!").unwrap().0, Level::Trace);
         assert_eq!(lines.judge(24, "odd").unwrap().0, Level::Debug);
         assert_eq!(lines.judge(32, "Stream 0").unwrap().0, Level::Trace);
         let app = lines
@@ -137,6 +156,15 @@ mod tests {
             .unwrap();
         assert_eq!(app.0, Level::Trace);
         assert!(lines.judge(16, "  \n").is_none());
+    }
+
+    #[test]
+    fn a_message_of_another_opening_is_the_same_message() {
+        let mut lines = Lines::default();
+        let first = lines.judge(16, "[tcp @ 0x55e1aca7d040] Connection to tcp://cam failed: odd");
+        assert_eq!(first.unwrap().1, "[tcp] Connection to tcp://*** failed: odd");
+        let again = lines.judge(16, "[tcp @ 0x7fabcdef0012] Connection to tcp://cam failed: odd");
+        assert!(again.is_none(), "it was said");
     }
 
     #[test]

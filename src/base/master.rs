@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use ring::hkdf;
 use zeroize::Zeroizing;
 
+use crate::base::why::Why;
+
 /// The file in the data directory.
 pub const FILE: &str = "master.key";
 /// The name of the credential that systemd may bring.
@@ -36,7 +38,7 @@ pub enum MasterError {
         "{0} is damaged, expected at least 32 bytes; put it back from a backup, or delete it to begin anew"
     )]
     Damaged(PathBuf),
-    #[error("cannot write {0} ({1}); give another directory with --data-dir DIR")]
+    #[error("cannot write {0} ({why}); give another directory with --data-dir DIR", why = Why(*.1))]
     Write(PathBuf, io::ErrorKind),
     #[error("the system has no randomness to make a key of")]
     NoRandomness,

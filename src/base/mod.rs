@@ -13,3 +13,5 @@ pub mod seats;
 pub mod tasks;
 pub mod time;
 pub mod tls;
+pub mod whole;
+pub mod why;

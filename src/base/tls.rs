@@ -25,6 +25,8 @@ use sha2::Digest;
 use sha2::Sha256;
 use tokio_rustls::TlsAcceptor;
 
+use crate::base::why::Why;
+
 /// Where a certificate (with its chain) and its key are, both as PEM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Files {
@@ -36,7 +38,8 @@ pub struct Files {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error(
-        "{0} cannot be read ({1}); [tls] names it, and the user that runs louver must be able to read it"
+        "{0} cannot be read ({why}); [tls] names it, and the user that runs louver must be able to read it",
+        why = Why(*.1)
     )]
     Unreadable(PathBuf, io::ErrorKind),
     #[error("{0} holds no certificate; expected PEM with BEGIN CERTIFICATE")]

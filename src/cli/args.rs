@@ -13,18 +13,26 @@ use crate::web::api::Breakdown;
 
 const EXAMPLES: &str = "\
 Examples:
-  louver                                 the first webcam (else a test picture), for this machine only
-  louver --lan                           for the whole network; shows user and password once
-  louver pattern:                        a test picture with a clock
-  louver door=webcam:/dev/video0         this camera as rtsp://localhost:8554/door
-  louver 'webcam:/dev/video0?size=1280x720&fps=30'
-  louver stats --since 7d                how the streams were watched, without who
-  louver check --config louver.toml      is this file right?
+  louver                              the first webcam, else a test picture
+  louver --lan                        for the whole network, with a password
+  louver pattern:                     a test picture with a clock
+  louver door=webcam:/dev/video0      this camera, rtsp://localhost:8554/door
+  louver door=rtsp://192.0.2.7/1      another camera of the network
+  louver stats --since 7d             how it was watched, without who
+  louver check --config louver.toml   is this file right?
 
-SOURCE is webcam: (the first), webcam:DEVICE?size=WxH&fps=N, pattern:?size=WxH&fps=N or publish:
-(wait for a publisher); also bitrate=2M and, for webcams, format=mjpeg, raw or h264.
-Without PATH= the paths are called webcam, webcam2 and so on. Anybody who may publish can, without
-configuration:
+SOURCE is one of
+  webcam:                             the first camera
+  webcam:DEVICE?size=WxH&fps=N        a certain one, and how it is read (also
+                                      format=mjpeg, raw or h264, bitrate=2M)
+  pattern:?size=WxH&fps=N             a test picture
+  rtsp:// rtsps:// http:// https://
+  rtmp:// srt:// udp://               another camera or server
+  file:clip.mp4?loop=1                a file, again and again
+  publish:                            whoever publishes to the path
+  redirect:rtsp://...                 players are sent there
+Without PATH= the paths are called webcam, webcam2 and so on. To paths that have
+no source anybody may publish:
   ffmpeg -re -i clip.mp4 -c copy -f rtsp rtsp://localhost:8554/mystream
 
 Exit status: 0 fine, 1 failed while running, 2 bad usage or configuration.";
@@ -323,6 +331,17 @@ fn whole_days(text: &str) -> Result<u16, String> {
         .ok_or_else(|| "expected days, from 1d to 366d".to_owned())
 }
 
+/// The days that are asked about.
+#[derive(Args, Debug, Default, Clone)]
+pub(super) struct Period {
+    /// From when: 2026-05-01T12:00:00Z, 2026-05-01 (that day), 24h or 7d (ago) [default: the seven days that end with --until]
+    #[arg(long, value_name = "T")]
+    pub(super) since: Option<String>,
+    /// Until when, in the same forms; a day is included [default: now, or the end of yesterday where days must be over]
+    #[arg(long, value_name = "T")]
+    pub(super) until: Option<String>,
+}
+
 /// Of `stats`.
 #[derive(Args, Debug, Default, Clone)]
 pub(super) struct StatsArgs {
@@ -332,12 +351,8 @@ pub(super) struct StatsArgs {
     pub(super) places: Places,
     #[command(flatten)]
     pub(super) output: Output,
-    /// From when: 2026-05-01T12:00:00Z, 2026-05-01 (that day), 24h or 7d (ago) [default: seven days]
-    #[arg(long, value_name = "T")]
-    pub(super) since: Option<String>,
-    /// Until when, in the same forms; a day is included [default: now]
-    #[arg(long, value_name = "T")]
-    pub(super) until: Option<String>,
+    #[command(flatten)]
+    pub(super) period: Period,
     /// Of this path alone
     #[arg(long)]
     pub(super) path: Option<String>,
@@ -360,12 +375,8 @@ pub(super) struct ExportArgs {
     pub(super) places: Places,
     #[command(flatten)]
     pub(super) output: Output,
-    /// From when, as for `stats` [default: seven days]
-    #[arg(long, value_name = "T")]
-    pub(super) since: Option<String>,
-    /// Until when [default: yesterday]
-    #[arg(long, value_name = "T")]
-    pub(super) until: Option<String>,
+    #[command(flatten)]
+    pub(super) period: Period,
     /// With noise that hides whether any one viewer was there (differential privacy). Each day has a budget of 1 for all
     /// its tables; a table that was given out before is printed again and costs nothing
     #[arg(long, requires = "epsilon")]

@@ -21,6 +21,7 @@ use crate::base::clock::Clock;
 use crate::base::clock::SystemClock;
 use crate::base::master::Master;
 use crate::base::master::MasterError;
+use crate::base::why::Why;
 use crate::cli::Failure;
 use crate::cli::args::AuditShowArgs;
 use crate::cli::args::Places;
@@ -42,12 +43,7 @@ pub(super) fn show(places: &Places, args: &AuditShowArgs) -> Result<(), Failure>
     let zone = crate::config::time_zone(&config.privacy.time_zone)
         .ok_or_else(|| Failure::Usage("the time zone is unknown to this system".to_owned()))?;
     let now = Timestamp::try_from(SystemClock.wall()).map_err(Failure::running)?;
-    let since = args
-        .since
-        .as_deref()
-        .map(|t| when::parse(t, End::Since, &zone, now))
-        .transpose()
-        .map_err(Failure::Usage)?;
+    let since = when::read(args.since.as_deref(), End::Since, &zone, now)?;
     let keys = Keys::new(&master);
     let names: Vec<&str> = config.auth.users.iter().map(|u| u.name.as_str()).collect();
     let names = [&names[..], &[GENERATED_USER]].concat();
@@ -77,13 +73,13 @@ pub(super) fn verify(places: &Places, copies: &[PathBuf]) -> Result<(), Failure>
     for file in copies {
         let unreadable =
             |why: &dyn std::fmt::Display| Failure::Usage(format!("cannot read {} ({why})", file.display()));
-        let size = fs::metadata(file).map_err(|e| unreadable(&e.kind()))?.len();
+        let size = fs::metadata(file).map_err(|e| unreadable(&Why::from(&e)))?.len();
         if size > MAX_TEXT {
             return Err(unreadable(
                 &"it is larger than 256 MiB; give the lines with checkpoints alone",
             ));
         }
-        let bytes = fs::read(file).map_err(|e| unreadable(&e.kind()))?;
+        let bytes = fs::read(file).map_err(|e| unreadable(&Why::from(&e)))?;
         more.push_str(&String::from_utf8_lossy(&bytes));
         more.push('\n');
     }

@@ -6,6 +6,7 @@ use std::io;
 use crate::av::device;
 use crate::av::device::Device;
 use crate::av::device::Mode;
+use crate::base::why::Why;
 use crate::cli::Failure;
 use crate::cli::result;
 use crate::cli::tell;
@@ -35,7 +36,7 @@ pub(super) fn devices(as_json: bool) -> Result<(), Failure> {
 
 /// The system's reason without its number.
 fn refusal(errno: i32) -> String {
-    io::Error::from_raw_os_error(errno).kind().to_string()
+    Why::from(&io::Error::from_raw_os_error(errno)).to_string()
 }
 
 fn to_text(d: &Device, group: Option<&str>) -> String {

@@ -106,6 +106,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// `1 file`, `2 files`: a number with its word.
+fn counted(n: u64, word: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {word}{s}")
+}
+
 fn dispatch(line: CommandLine) -> Result<(), Failure> {
     let before = line.run;
     let Some(command) = line.command else {

@@ -75,10 +75,7 @@ pub(super) fn self_assessment(places: &Places, args: &PaperArgs) -> Result<(), F
 pub(super) fn breach(places: &Places, args: &PaperArgs, noticed: Option<&str>) -> Result<(), Failure> {
     let options = options(places)?;
     let now = Timestamp::try_from(SystemClock.wall()).map_err(Failure::running)?;
-    let noticed = noticed
-        .map(|t| when::parse(t, End::Since, &TimeZone::UTC, now))
-        .transpose()
-        .map_err(Failure::Usage)?;
+    let noticed = when::read(noticed, End::Since, &TimeZone::UTC, now)?;
     let form = papers::breach_report(&options, noticed.unwrap_or(now), now);
     print(&form, &options, args.format)
 }

@@ -39,6 +39,10 @@ use crate::web::api;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// How moments and days are told.
+const TIME: &str = "%Y-%m-%dT%H:%M:%SZ";
+const DATE: &str = "%Y-%m-%d";
+
 /// Longest token or receipt that is read.
 const MAX_SECRET: u64 = 1024;
 
@@ -70,7 +74,11 @@ pub(super) fn share(places: &Places, args: &ShareArgs) -> Result<(), Failure> {
     note(&open.dir, &open.master, made);
     tell(&format!(
         "The report of {} from {} to {}; the link works until {}. Its id is {}.",
-        share.path, share.since, share.until, share.expires, share.id
+        share.path,
+        share.since.strftime(DATE),
+        share.until.strftime(DATE),
+        share.expires.strftime(TIME),
+        share.id
     ));
     let site = match open.config.http.listen.first() {
         Some(at) if at.ip().is_unspecified() => format!("http://HOST:{}", at.port()),
@@ -95,10 +103,10 @@ pub(super) fn shares(places: &Places, json: bool) -> Result<(), Failure> {
             "{:<16}  {:>5}  {}  {} {} to {}\n",
             share.id,
             share.views,
-            share.expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            share.expires.strftime(TIME),
             share.path,
-            share.since.strftime("%Y-%m-%d"),
-            share.until.strftime("%Y-%m-%d")
+            share.since.strftime(DATE),
+            share.until.strftime(DATE)
         ));
     }
     result(text.as_bytes())

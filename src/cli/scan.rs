@@ -7,6 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::cli::Failure;
+use crate::cli::counted;
 use crate::cli::tell;
 use crate::logs::redact;
 use crate::scan;
@@ -37,8 +38,10 @@ pub(super) fn scan(paths: &[PathBuf], ignore_harmless: bool) -> Result<(), Failu
     }
     let mebibytes = done.bytes >> 20;
     tell(&format!(
-        "Searched {} files, {mebibytes} MiB; {} could not be read, {} are no files.",
-        done.files, done.failed, done.skipped
+        "Searched {}, {mebibytes} MiB. Could not be read: {}. Neither file nor directory: {}.",
+        counted(done.files, "file"),
+        done.failed,
+        done.skipped
     ));
     report.judge(done.failed)
 }

@@ -29,6 +29,7 @@ use crate::cli::load;
 use crate::cli::result;
 use crate::cli::rights;
 use crate::cli::screen;
+use crate::cli::tell;
 use crate::cli::when;
 use crate::cli::when::End;
 use crate::config::Config;
@@ -74,8 +75,7 @@ pub(super) fn stats(before: &Places, args: &StatsArgs) -> Result<(), Failure> {
 fn export(places: &Places, args: &ExportArgs) -> Result<(), Failure> {
     let range = StatsArgs {
         output: args.output,
-        since: args.since.clone(),
-        until: args.until.clone(),
+        period: args.period.clone(),
         published: true,
         csv: !args.output.json,
         ..StatsArgs::default()
@@ -121,6 +121,11 @@ fn show(places: &Places, args: &StatsArgs) -> Result<(), Failure> {
     };
     let event = Event::new(Actor::Shell, action, Purpose::Audience);
     audit::note_where_kept(&dir, event.object(object).amount(rows));
+    if question.path.is_some() && answer.total.sessions == 0 {
+        tell(
+            "No session of this path is in these days. `louver stats` without --path names those that have some.",
+        );
+    }
     result(text.as_bytes())
 }
 
@@ -141,14 +146,10 @@ pub fn statistics(config: &Config, time_zone: TimeZone) -> Option<analytics::Opt
 fn question(args: &StatsArgs, zone: &TimeZone) -> Result<Question, Failure> {
     let now = SystemClock.wall();
     let moment = Timestamp::try_from(now).map_err(Failure::running)?;
-    let read = |text: &Option<String>, end| {
-        let text = text.as_deref();
-        text.map(|t| when::parse(t, end, zone, moment))
-            .transpose()
-            .map_err(Failure::Usage)
-    };
-    let (since, until) = (read(&args.since, End::Since)?, read(&args.until, End::Until)?);
-    if since.unwrap_or(Timestamp::MIN) >= until.unwrap_or(moment) {
+    let read = |text: &Option<String>, end| when::read(text.as_deref(), end, zone, moment);
+    let since = read(&args.period.since, End::Since)?;
+    let until = read(&args.period.until, End::Until)?;
+    if since.is_some_and(|since| since >= until.unwrap_or(moment)) {
         return Err(Failure::Usage(
             "--since is not before --until, expected a range of time".to_owned(),
         ));

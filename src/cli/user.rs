@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
+use crate::base::why::Why;
 use crate::cli::Failure;
 use crate::cli::args::Places;
 use crate::cli::args::UserCommand;
@@ -30,8 +31,7 @@ use crate::config::user_name_error;
 const MAX: usize = 256;
 /// Where a user begins in the file.
 const HEADER: &str = "[[auth.users]]";
-const APPLIES: &str =
-    "It counts from the next start on, or at once, for those who watch too, when the program gets SIGHUP.";
+const APPLIES: &str = "A relay that runs follows when it gets SIGHUP, else at its next start.";
 
 /// Does what was asked. `before`: what stood before the command.
 pub(super) fn user(command: UserCommand, before: &Places) -> Result<(), Failure> {
@@ -64,7 +64,7 @@ fn add(places: &Places, name: &str) -> Result<(), Failure> {
     }
     replace(&file, &after)?;
     if users.is_empty() && !made_at_first_start(places)?.is_empty() {
-        tell("The user that was made at the first start is none any more.");
+        tell("The user that was made at the first start is not let in any more.");
     }
     let what = if known {
         "has another password"
@@ -168,7 +168,7 @@ fn text_of(file: &Path) -> Result<String, Failure> {
 }
 
 fn cannot(what: &str, file: &Path, e: &io::Error) -> Failure {
-    Failure::running(format!("cannot {what} {} ({})", shown(file), e.kind()))
+    Failure::running(format!("cannot {what} {} ({})", shown(file), Why::from(e)))
 }
 
 fn not_by_us(file: &Path, instead: &str) -> Failure {

@@ -119,7 +119,10 @@ fn access(w: &Welcome<'_>) -> String {
                  again. For a new one, delete credentials.toml in the data directory and start again.\n"
             );
         }
-        Some(_) => out.push_str("  User and password are asked for.\n\n"),
+        Some(_) => out.push_str(
+            "  User and password are asked for. `louver user list` tells who has one, `louver user add NAME`\n  \
+             sets a new one.\n\n",
+        ),
         None => {}
     }
     if !reachable(w) {

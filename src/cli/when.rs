@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::cli::Failure;
 use crate::config::units;
 
 /// Which end of a range is meant; a date means its whole day.
@@ -13,11 +14,26 @@ pub(super) enum End {
     Until,
 }
 
+/// Reads what stands behind an option that may be missing.
+///
+/// # Errors
+/// What was expected, as bad usage.
+pub(super) fn read(
+    text: Option<&str>,
+    end: End,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Failure> {
+    text.map(|text| parse(text, end, zone, now))
+        .transpose()
+        .map_err(Failure::Usage)
+}
+
 /// Reads `2026-05-01T12:00:00Z`, `2026-05-01` (a day of `zone`), `24h` or `7d` (ago), `now`.
 ///
 /// # Errors
 /// What was expected.
-pub(super) fn parse(text: &str, end: End, zone: &TimeZone, now: Timestamp) -> Result<Timestamp, String> {
+fn parse(text: &str, end: End, zone: &TimeZone, now: Timestamp) -> Result<Timestamp, String> {
     let text = text.trim();
     let expected =
         || format!("`{text}` is no time, expected 2026-05-01T12:00:00Z, 2026-05-01, 24h or 7d (ago), or now");

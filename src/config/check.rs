@@ -199,7 +199,7 @@ impl Checker<'_> {
         if !crate::config::is_database(raw.get_ref()) {
             self.wrong(
                 &raw.span(),
-                "database is unknown, expected \"sqlite\" or \"postgres://USER:PASSWORD@HOST:5432/NAME\"",
+                "database is unknown, expected \"sqlite\" or \"postgres://HOST:5432/NAME\"",
             );
         }
         Stats {

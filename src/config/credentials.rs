@@ -6,12 +6,12 @@
 
 use std::fs;
 use std::io;
-use std::io::Write;
 use std::path::Path;
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::base::whole;
 use crate::config::Config;
 
 pub use crate::proto::rtsp::auth::User;
@@ -61,7 +61,7 @@ impl Credentials {
         if self.new.is_none() {
             return Ok(());
         }
-        write_private(data_dir, &write(&self.users)).map_err(|e| CredentialsError::Write(e.kind()))
+        whole::write(&data_dir.join(FILE), &write(&self.users)).map_err(|e| CredentialsError::Write(e.kind()))
     }
 }
 
@@ -203,23 +203,6 @@ fn write(users: &[User]) -> String {
         );
     }
     text
-}
-
-/// Writes beside and renames, so that the file is there whole or not at all; 0600 from its first byte.
-fn write_private(dir: &Path, text: &str) -> io::Result<()> {
-    let temporary = dir.join(format!("{FILE}.new"));
-    match fs::remove_file(&temporary) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, dir.join(FILE))
 }
 
 /// Takes back what a copy or an archive may have opened to others.

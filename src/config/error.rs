@@ -97,6 +97,8 @@ fn plain(message: &str) -> String {
     let Some((what, expected)) = message.split_once(", expected ") else {
         return message.to_owned();
     };
+    // The parser thinks of its shapes; who writes the file thinks of keys.
+    let what = &what.replacen("unknown field", "unknown key", 1);
     let what = match what.find(['"', '`']) {
         Some(value) if what.starts_with("invalid ") => what[..value].trim_end(),
         _ => what,

@@ -9,6 +9,7 @@ pub mod credentials;
 mod error;
 mod file;
 mod limits;
+mod load;
 mod papers;
 pub mod places;
 mod privacy;
@@ -16,12 +17,9 @@ mod settings;
 pub mod units;
 mod values;
 
-use std::fs;
-use std::io;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +42,8 @@ pub use error::ConfigError;
 pub use error::ConfigErrors;
 pub use error::mask;
 pub use limits::Limits;
+pub use load::load;
+pub use load::parse;
 pub use settings::is_followed;
 
 /// What the program runs on. A value of this type has been checked.
@@ -380,51 +380,6 @@ impl Config {
         dedup(&mut self.http.listen);
     }
 
-    /// The keys that cannot change while the program runs, and whose values another configuration changes.
-    pub fn fixed_keys_that_differ(&self, other: &Self) -> Vec<&'static str> {
-        let (a, b) = (self, other);
-        let differs = [
-            ("[rtsp] listen", a.rtsp.listen != b.rtsp.listen),
-            ("[rtsp] udp_ports", a.rtsp.udp_ports != b.rtsp.udp_ports),
-            ("[rtsp] multicast", a.rtsp.multicast != b.rtsp.multicast),
-            ("[rtsps] listen", a.rtsps.listen != b.rtsps.listen),
-            ("[tls] certificate, key", a.tls != b.tls),
-            ("[http] listen", a.http.listen != b.http.listen),
-            ("[auth] required", a.auth.required != b.auth.required),
-            ("[privacy] time_zone", a.privacy.time_zone != b.privacy.time_zone),
-            ("[privacy] k", a.privacy.k != b.privacy.k),
-            ("[privacy] level", a.privacy.level != b.privacy.level),
-            ("[privacy] consent", a.privacy.consent != b.privacy.consent),
-            ("[privacy] mask", a.privacy.mask != b.privacy.mask),
-            ("[privacy] countries", a.privacy.countries != b.privacy.countries),
-            (
-                "[privacy] core_dumps",
-                a.privacy.core_dumps != b.privacy.core_dumps,
-            ),
-            (
-                "[rtsp] proxy_protocol",
-                a.rtsp.proxy_protocol != b.rtsp.proxy_protocol,
-            ),
-            (
-                "[rtsps] proxy_protocol",
-                a.rtsps.proxy_protocol != b.rtsps.proxy_protocol,
-            ),
-            ("[privacy] receipts", a.privacy.receipts != b.privacy.receipts),
-            (
-                "[privacy] consent_days",
-                a.privacy.consent_days != b.privacy.consent_days,
-            ),
-            ("[privacy.retention]", a.privacy.retention != b.privacy.retention),
-            ("[stats]", a.stats != b.stats),
-            ("[alerts]", a.alerts != b.alerts),
-            ("[audit]", a.audit != b.audit),
-            ("[notice]", a.notice != b.notice),
-            ("[data] dir", a.data_dir != b.data_dir),
-        ];
-        let changed = differs.into_iter().filter(|(_, differs)| *differs);
-        changed.map(|(key, _)| key).collect()
-    }
-
     /// Whether some listener asks for credentials.
     pub fn needs_credentials(&self) -> bool {
         let listeners = [&self.rtsp.listen, &self.rtsps.listen, &self.http.listen];
@@ -442,46 +397,6 @@ fn dedup(addrs: &mut Vec<SocketAddr>) {
         seen.push(*a);
         new
     });
-}
-
-/// Largest file that is read as configuration, bytes.
-const MAX_FILE: u64 = 1 << 20;
-
-/// Reads and checks a file.
-///
-/// # Errors
-/// Every mistake that was found, each with its line.
-pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
-    let name = file.display().to_string();
-    let whole = |message: String| ConfigErrors::from(ConfigError::whole(&name, message));
-    let too_large = || whole("the file is larger than 1 MiB, expected a TOML configuration".to_owned());
-    if fs::metadata(file).is_ok_and(|m| m.len() > MAX_FILE) {
-        return Err(too_large());
-    }
-    let text = fs::read_to_string(file).map_err(|e| whole(unreadable(&e)))?;
-    let mut config = parse(&name, &text)?;
-    // A relative directory in a file means: beside the file, wherever the program was started.
-    if let (Some(dir), Some(base)) = (&config.data_dir, file.parent()) {
-        config.data_dir = Some(base.join(dir));
-    }
-    if let (Some(files), Some(base)) = (&mut config.tls.files, file.parent()) {
-        files.certificate = base.join(&files.certificate);
-        files.key = base.join(&files.key);
-    }
-    if let (Some(countries), Some(base)) = (&config.privacy.countries, file.parent()) {
-        config.privacy.countries = Some(base.join(countries));
-    }
-    Ok(config)
-}
-
-/// Checks the text of a file called `file`.
-///
-/// # Errors
-/// Every mistake that was found, each with its line. A mistake of shape (not TOML, unknown key) hides others.
-pub fn parse(file: &str, text: &str) -> Result<Config, ConfigErrors> {
-    let shapes = toml::from_str(text)
-        .map_err(|e| ConfigError::at(file, text, &e.span().unwrap_or(0..0), e.message()))?;
-    check::check(file, text, &shapes)
 }
 
 /// Why a text is no path name, if it is none.
@@ -503,17 +418,6 @@ pub fn source_error(source: &str) -> Option<String> {
     Source::parse(source).err().map(|why| why.to_string())
 }
 
-fn unreadable(e: &io::Error) -> String {
-    match e.kind() {
-        io::ErrorKind::NotFound => "no such file, expected a TOML configuration".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "may not be read, expected a file that this user can read".to_owned()
-        }
-        io::ErrorKind::InvalidData => "is not UTF-8 text, expected a TOML configuration".to_owned(),
-        kind => format!("cannot be read ({kind}), expected a TOML configuration"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -527,19 +431,6 @@ mod tests {
         assert_eq!(config.http.listen, ["192.0.2.1:80".parse().unwrap()]);
         assert!(config.needs_credentials());
         assert!(!Config::default().needs_credentials());
-    }
-
-    #[test]
-    fn keys_that_need_another_start_are_named_and_no_others() {
-        let keys = |text: &str| Config::default().fixed_keys_that_differ(&parse("f", text).unwrap());
-        assert!(
-            keys("[paths.a]\nsource = \"publish:\"\n[limits]\ntracks = 2\n[publish]\nallow = false")
-                .is_empty()
-        );
-        assert_eq!(
-            keys("[http]\nlisten = []\n[data]\ndir = \"d\"\n[privacy]\nk = 6"),
-            ["[http] listen", "[privacy] k", "[data] dir"]
-        );
     }
 
     #[test]
@@ -562,19 +453,6 @@ mod tests {
             "rtsp://cam/1?x=y#on_demand=true&user=anna&password=p%26%23s"
         );
         assert_eq!(config.paths[1].source, "rtsp://a:p#s@cam/1#on_demand&silence=3s");
-    }
-
-    #[test]
-    fn relative_files_and_directories_are_beside_the_configuration() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("louver.toml");
-        let text = "[data]\ndir = \"kept\"\n[tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\"";
-        fs::write(&file, text).unwrap();
-        let config = load(&file).unwrap();
-        assert_eq!(config.data_dir, Some(dir.path().join("kept")));
-        let files = config.tls.files.unwrap();
-        assert_eq!(files.certificate, dir.path().join("c.pem"));
-        assert_eq!(files.key, PathBuf::from("/k.pem"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::base::why::Why;
 use crate::config::Config;
 
 /// Why there is no directory to keep data in.
@@ -16,7 +17,7 @@ use crate::config::Config;
 pub enum PlacesError {
     #[error("there is no home directory to keep data in; set HOME, or give --data-dir DIR")]
     NoHome,
-    #[error("cannot make the data directory {0} ({1}); make it, or give another with --data-dir DIR")]
+    #[error("cannot make the data directory {0} ({why}); make it, or give another with --data-dir DIR", why = Why(*.1))]
     Create(PathBuf, io::ErrorKind),
     #[error("{0} is not a directory; give another with --data-dir DIR")]
     NotADirectory(PathBuf),

@@ -25,6 +25,51 @@ pub fn is_followed(setting: &str) -> bool {
 }
 
 impl Config {
+    /// The keys that cannot change while the program runs, and whose values another configuration changes.
+    pub fn fixed_keys_that_differ(&self, other: &Self) -> Vec<&'static str> {
+        let (a, b) = (self, other);
+        let differs = [
+            ("[rtsp] listen", a.rtsp.listen != b.rtsp.listen),
+            ("[rtsp] udp_ports", a.rtsp.udp_ports != b.rtsp.udp_ports),
+            ("[rtsp] multicast", a.rtsp.multicast != b.rtsp.multicast),
+            ("[rtsps] listen", a.rtsps.listen != b.rtsps.listen),
+            ("[tls] certificate, key", a.tls != b.tls),
+            ("[http] listen", a.http.listen != b.http.listen),
+            ("[auth] required", a.auth.required != b.auth.required),
+            ("[privacy] time_zone", a.privacy.time_zone != b.privacy.time_zone),
+            ("[privacy] k", a.privacy.k != b.privacy.k),
+            ("[privacy] level", a.privacy.level != b.privacy.level),
+            ("[privacy] consent", a.privacy.consent != b.privacy.consent),
+            ("[privacy] mask", a.privacy.mask != b.privacy.mask),
+            ("[privacy] countries", a.privacy.countries != b.privacy.countries),
+            (
+                "[privacy] core_dumps",
+                a.privacy.core_dumps != b.privacy.core_dumps,
+            ),
+            (
+                "[rtsp] proxy_protocol",
+                a.rtsp.proxy_protocol != b.rtsp.proxy_protocol,
+            ),
+            (
+                "[rtsps] proxy_protocol",
+                a.rtsps.proxy_protocol != b.rtsps.proxy_protocol,
+            ),
+            ("[privacy] receipts", a.privacy.receipts != b.privacy.receipts),
+            (
+                "[privacy] consent_days",
+                a.privacy.consent_days != b.privacy.consent_days,
+            ),
+            ("[privacy.retention]", a.privacy.retention != b.privacy.retention),
+            ("[stats]", a.stats != b.stats),
+            ("[alerts]", a.alerts != b.alerts),
+            ("[audit]", a.audit != b.audit),
+            ("[notice]", a.notice != b.notice),
+            ("[data] dir", a.data_dir != b.data_dir),
+        ];
+        let changed = differs.into_iter().filter(|(_, differs)| *differs);
+        changed.map(|(key, _)| key).collect()
+    }
+
     /// Names and values, in the order of the names. The same configuration gives the same map.
     pub fn settings(&self) -> BTreeMap<&'static str, String> {
         let reach = |all: &[SocketAddr]| {
@@ -128,5 +173,21 @@ mod tests {
         );
         let fixed = config.fixed_keys_that_differ(&other);
         assert_eq!(fixed, ["[privacy] k", "[privacy] receipts"]);
+    }
+
+    #[test]
+    fn keys_that_need_another_start_are_named_and_no_others() {
+        let keys = |text: &str| {
+            let other = crate::config::parse("f", text).unwrap();
+            Config::default().fixed_keys_that_differ(&other)
+        };
+        assert!(
+            keys("[paths.a]\nsource = \"publish:\"\n[limits]\ntracks = 2\n[publish]\nallow = false")
+                .is_empty()
+        );
+        assert_eq!(
+            keys("[http]\nlisten = []\n[data]\ndir = \"d\"\n[privacy]\nk = 6"),
+            ["[http] listen", "[privacy] k", "[data] dir"]
+        );
     }
 }

@@ -54,7 +54,7 @@ impl Pictures {
             newest.picture = Some(Arc::new(picture));
         });
     }
-    /// Forgets the newest picture: the next subscriber waits for a fresh one.
+    /// Forgets the newest picture: the next reader of pictures waits for a fresh one.
     pub fn clear(&self) {
         self.newest.send_modify(|newest| newest.picture = None);
     }

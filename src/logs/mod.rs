@@ -73,9 +73,12 @@ impl Control {
 /// When the filter cannot be read, or logs were set up before.
 pub fn init(filter: Option<&str>, file: Option<&str>, metrics: Arc<Metrics>) -> Result<Control, LogsError> {
     let variable = std::env::var("RUST_LOG").ok().filter(|v| !v.trim().is_empty());
-    let fixed = filter.or(variable.as_deref());
-    let (layered, handle) = reload::Layer::new(parse_filter(fixed.or(file))?);
-    let handle = fixed.is_none().then_some(handle);
+    let chosen = match (filter, &variable) {
+        (None, Some(variable)) => read(variable)?, // may be meant for several programs
+        _ => parse_filter(filter.or(file))?,
+    };
+    let (layered, handle) = reload::Layer::new(chosen);
+    let handle = (filter.is_none() && variable.is_none()).then_some(handle);
     let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let colours = io::stderr().is_terminal() && !plain;
     tracing_subscriber::registry()
@@ -85,12 +88,28 @@ pub fn init(filter: Option<&str>, file: Option<&str>, metrics: Arc<Metrics>) -> 
     Ok(Control { handle })
 }
 
-/// Checks a filter without setting anything up, for `--log` on the command line.
+/// Reads a filter of the command line or the configuration. A word alone is a level or a room of ours: else a mistyped
+/// level would be the name of a library that there is not, and nothing would be logged.
 ///
 /// # Errors
 /// When the filter cannot be read.
 pub fn parse_filter(filter: Option<&str>) -> Result<EnvFilter, LogsError> {
     let filter = filter.map(str::trim).filter(|f| !f.is_empty()).unwrap_or("info");
+    let meant = |part: &str| {
+        let word = part.trim();
+        word.contains(['=', '['])
+            || word.is_empty()
+            || word.eq_ignore_ascii_case("off")
+            || word.split("::").next() == Some("louver")
+            || word.parse::<Level>().is_ok()
+    };
+    if !filter.split(',').all(meant) {
+        return Err(LogsError::Filter);
+    }
+    read(filter)
+}
+
+fn read(filter: &str) -> Result<EnvFilter, LogsError> {
     EnvFilter::builder().parse(filter).map_err(|_| LogsError::Filter)
 }
 
@@ -265,7 +284,18 @@ mod tests {
             tracing::debug!("hidden");
         });
         assert!(text.contains("shown") && !text.contains("hidden"), "{text}");
-        assert!(parse_filter(Some("louver=loud")).is_err());
+        for bad in ["louver=loud", "loud", "info,verbose"] {
+            assert!(parse_filter(Some(bad)).is_err(), "{bad}");
+        }
+        for good in [
+            "debug",
+            "OFF",
+            "warn,louver::egress=trace",
+            "louver::hub",
+            "hyper=debug",
+        ] {
+            assert!(parse_filter(Some(good)).is_ok(), "{good}");
+        }
     }
 
     #[test]

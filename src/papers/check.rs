@@ -116,7 +116,8 @@ fn of_settings(o: &Options) -> Vec<Finding> {
             !o.alerts_by_mail && !o.alerts_by_webhook,
             Warning,
             "alerts go out",
-            "alerts are in the log alone (`A rule about behaviour holds`); have somebody, or a program, read it",
+            "alerts are in the log alone, as `A rule about behaviour holds.`; name smtp or webhook in [alerts], or have a program read \
+             the log",
         ),
     ]
 }
@@ -124,7 +125,13 @@ fn of_settings(o: &Options) -> Vec<Finding> {
 fn of_machine(m: &Machine) -> Vec<Finding> {
     let asked = |name, wrong: Option<bool>, bad, good: &str, text: &str| match wrong {
         Some(wrong) => finding(name, wrong, bad, good, text),
-        None => finding(name, true, Grade::Warning, "", "this cannot be told here"),
+        None => {
+            let unknown = match name {
+                "audit-trail" => "there is no audit trail to read; the relay makes it at its first start",
+                _ => "this system does not tell; look yourself",
+            };
+            finding(name, true, Grade::Warning, "", unknown)
+        }
     };
     let mut all = vec![
         asked(

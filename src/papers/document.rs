@@ -104,27 +104,16 @@ impl Document {
         for block in &self.blocks {
             match block {
                 Block::Heading(text) => body.push_str(&format!("<h2>{}</h2>\n", escaped(text))),
-                Block::Text(text) => body.push_str(&format!("<p>{}</p>\n", escaped(text))),
+                Block::Text(text) => body.push_str(&format!("<p>{}</p>\n", linked(text))),
                 Block::List(items) => {
                     let items: String = items
                         .iter()
-                        .map(|item| format!("<li>{}</li>\n", escaped(item)))
+                        .map(|item| format!("<li>{}</li>\n", linked(item)))
                         .collect();
                     body.push_str(&format!("<ul>\n{items}</ul>\n"));
                 }
                 Block::Table { head, rows } => {
-                    let row = |cells: &[String], tag: &str| {
-                        let cells: String = cells
-                            .iter()
-                            .map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell)))
-                            .collect();
-                        format!("<tr>{cells}</tr>\n")
-                    };
-                    let rows: String = rows.iter().map(|r| row(r, "td")).collect();
-                    body.push_str(&format!(
-                        "<div class=\"scroll\"><table>\n<thead>{}</thead>\n<tbody>{rows}</tbody>\n</table></div>\n",
-                        row(head, "th")
-                    ));
+                    body.push_str(&html_table(head, rows));
                 }
             }
         }
@@ -161,6 +150,27 @@ impl Document {
         }
         out
     }
+}
+
+/// Each cell names its column too: on a narrow screen rows become lists, and the head is not there.
+fn html_table(head: &[String], rows: &[Vec<String>]) -> String {
+    let names: String = head.iter().map(|h| format!("<th>{}</th>", escaped(h))).collect();
+    let row = |cells: &Vec<String>| {
+        let cells: String = head
+            .iter()
+            .zip(cells)
+            .map(|(h, cell)| format!("<td data-head=\"{}\">{}</td>", escaped(h), escaped(cell)))
+            .collect();
+        format!("<tr>{cells}</tr>\n")
+    };
+    let rows: String = rows.iter().map(row).collect();
+    format!("<table>\n<thead><tr>{names}</tr></thead>\n<tbody>{rows}</tbody>\n</table>\n")
+}
+
+/// The page of choices is one to go to wherever a text names it.
+fn linked(text: &str) -> String {
+    const CHOICES: &str = "/privacy/choices";
+    escaped(text).replace(CHOICES, &format!("<a href=\"{CHOICES}\">{CHOICES}</a>"))
 }
 
 fn escaped(text: &str) -> String {
@@ -212,7 +222,10 @@ mod tests {
     fn every_form_has_everything_and_escapes_what_it_must() {
         let d = document();
         let html = d.html();
-        assert!(html.contains("<h1>A &lt;title&gt;</h1>") && html.contains("<td>&lt;z&gt;</td>"));
+        assert!(
+            html.contains("<h1>A &lt;title&gt;</h1>")
+                && html.contains("<td data-head=\"b|c\">&lt;z&gt;</td>")
+        );
         assert!(html.contains("Some &quot;text&quot; &amp; more.") && html.contains("lang=\"en\""));
         let md = d.markdown();
         assert!(md.contains("| a | b\\|c |\n|---|---|\n| x,y | <z> |"), "{md}");

@@ -37,7 +37,12 @@ fn three(o: &Options) -> [String; 3] {
     })
 }
 
-/// A31: each of the settings changes all three papers, and each says it.
+/// The notice in French, without the version.
+fn french(o: &Options) -> String {
+    notice(o, Lang::Fr).plain().replace(&o.version(), "VERSION")
+}
+
+/// A31: each of the settings changes all three papers, and each says it; the French notice changes as well.
 #[test]
 fn a31_flipping_a_setting_changes_notice_record_and_self_assessment_consistently() {
     type Flip = fn(&mut Options);
@@ -193,6 +198,11 @@ fn a31_flipping_a_setting_changes_notice_record_and_self_assessment_consistently
             );
             assert!(!before[n].contains(said[n]), "{name}: the {paper} says it anyway");
         }
+        assert_ne!(
+            french(&o),
+            french(&usual()),
+            "{name}: the French notice does not change"
+        );
         // And back.
         assert_eq!(three(&usual()), before);
     }

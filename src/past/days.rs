@@ -21,7 +21,7 @@ use crate::past::lines::Record;
 use crate::privacy::ClientClass;
 use crate::privacy::Options;
 use crate::privacy::PastDoor;
-use crate::privacy::PastViewer;
+use crate::privacy::Pseudonym;
 
 /// Requests no further apart are one session, in seconds.
 const GAP: i64 = 60;
@@ -82,7 +82,7 @@ pub struct Day {
 /// Somebody watched a path for a while. Neither printed nor stored as it is.
 #[derive(Clone)]
 pub struct Session {
-    pub viewer: PastViewer,
+    pub viewer: Pseudonym,
     pub path: Arc<str>,
     pub carrier: Carrier,
     /// Seconds since 1970.

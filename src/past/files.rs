@@ -15,6 +15,7 @@ use hmac::Mac;
 use jiff::tz::TimeZone;
 use sha2::Sha256;
 
+use crate::base::why::Why;
 use crate::past::lines::Format;
 use crate::past::lines::Line;
 use crate::past::lines::Reader;
@@ -31,7 +32,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Why a log could not be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    #[error("cannot read {0} ({1}); give files that this user can read")]
+    #[error("cannot read {0} ({why}); give files that this user can read", why = Why(*.1))]
     Read(PathBuf, io::ErrorKind),
     #[error("{0} is cut off or damaged inside of what gzip packed; get a whole copy and begin again")]
     Packed(PathBuf),

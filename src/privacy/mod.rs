@@ -53,7 +53,6 @@ pub use crate::privacy::country::Country;
 pub use crate::privacy::country::NotADatabase;
 pub use crate::privacy::key::Rotations;
 pub use crate::privacy::past::PastDoor;
-pub use crate::privacy::past::PastViewer;
 pub use crate::privacy::policy::Consent;
 pub use crate::privacy::policy::Level;
 pub use crate::privacy::policy::Policy;

@@ -11,49 +11,11 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::base::peer::PeerAddr;
-use crate::privacy::ClientFamily;
 use crate::privacy::Consent;
-use crate::privacy::Country;
 use crate::privacy::Options;
+use crate::privacy::Pseudonym;
 use crate::privacy::RawViewer;
 use crate::privacy::key::Epoch;
-
-/// Somebody of the past, without who.
-///
-/// No `Debug`, `Display` or `Serialize`, as a [`crate::privacy::Pseudonym`].
-///
-/// ```compile_fail,E0277
-/// fn log(viewer: louver::privacy::PastViewer) { println!("{viewer:?}"); } // no Debug
-/// ```
-/// ```compile_fail,E0624
-/// fn answer(viewer: louver::privacy::PastViewer) -> [u8; 16] { viewer.day_id() } // for counting only
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PastViewer {
-    day_id: [u8; 16],
-    client: ClientFamily,
-    country: Option<Country>,
-    day: Date,
-}
-
-impl PastViewer {
-    /// The family of the player.
-    pub fn client(&self) -> ClientFamily {
-        self.client
-    }
-    /// The country, where there is a database to look it up in.
-    pub fn country(&self) -> Option<Country> {
-        self.country
-    }
-    /// The calendar day that the number is of.
-    pub fn day(&self) -> Date {
-        self.day
-    }
-    /// Random, the same for the same viewer in one day and one run. For counting in memory; never stored.
-    pub(crate) fn day_id(&self) -> [u8; 16] {
-        self.day_id
-    }
-}
 
 /// The door.
 pub struct PastDoor {
@@ -75,8 +37,9 @@ impl PastDoor {
 
     /// Takes somebody through who was there at that time.
     ///
-    /// `None`: that day is done, they had objected, or nobody may be counted who did not agree.
-    pub fn admit(&mut self, peer: PeerAddr, agent: &str, at: SystemTime) -> Option<PastViewer> {
+    /// `None`: that day is done, they had objected, or nobody may be counted who did not agree. The number is for counting in
+    /// memory, the same for the same viewer in one day and one run: nothing of it may be stored.
+    pub fn admit(&mut self, peer: PeerAddr, agent: &str, at: SystemTime) -> Option<Pseudonym> {
         let raw = RawViewer::new(peer, Some(agent));
         let day = self.day(at);
         // Logs have no proof that anybody agreed.
@@ -87,8 +50,9 @@ impl PastDoor {
         let options = &self.options;
         let epoch = self.open.entry(day).or_insert_with(|| Epoch::begin(at, options));
         let countries = options.countries.as_ref();
-        Some(PastViewer {
+        Some(Pseudonym {
             day_id: epoch.day_id(&raw, options),
+            kept: false,
             client: raw.client().family,
             country: countries.map(|countries| countries.of(raw.unit().ip())),
             day,

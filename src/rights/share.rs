@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io;
-use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use jiff::tz::TimeZone;
 use zeroize::Zeroizing;
 
 use crate::base::master::Master;
+use crate::base::whole;
 use crate::rights::RightsError;
 use crate::rights::seal::Seal;
 use crate::rights::seal::hex;
@@ -103,7 +103,7 @@ impl Shares {
             "{}\n{}\n{}\n{}\n",
             share.path, share.since, share.until, share.expires
         );
-        write(&self.file(&share.id), &text)?;
+        whole::write(&self.file(&share.id), &text)?;
         Ok((Zeroizing::new(self.seal.close(&id)), share))
     }
 
@@ -158,7 +158,7 @@ impl Shares {
             .lock()
             .expect("no panic happens while the lock is held");
         let views = self.views(&share.id) + 1;
-        if let Err(error) = write(&self.count_file(&share.id), &views.to_string()) {
+        if let Err(error) = whole::write(&self.count_file(&share.id), &views.to_string()) {
             tracing::debug!(error = %error.kind(), "A look at a share link was not counted.");
         }
     }
@@ -208,18 +208,6 @@ impl Shares {
     fn count_file(&self, id: &str) -> PathBuf {
         self.dir.join(format!("{id}.views"))
     }
-}
-
-/// Whole or not at all, for the owner alone.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let anew = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&anew)?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(&anew, path)
 }
 
 #[cfg(test)]

@@ -138,6 +138,17 @@ impl Rig {
         self.rights.read(receipt).await.ok()
     }
 
+    /// The relay erases by itself what it finds to be erased; it looks every now and then.
+    async fn until_erased(&self, session: [u8; 16]) {
+        let gone = async {
+            while self.recorder.record(session).await.is_some() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(60), gone).await;
+        waited.expect("it is erased");
+    }
+
     async fn stop(self) -> (Arc<TempDir>, Arc<ManualClock>) {
         assert!(self.tasks.shutdown(Duration::from_secs(10)).await);
         (self.dir, self.clock)
@@ -386,14 +397,7 @@ async fn a_backup_that_is_put_back_is_erased_again_at_the_start() {
         let hex = receipts[0].split('.').nth(1).unwrap();
         seal::unhex(hex).unwrap()
     };
-    let gone = async {
-        while rig.recorder.record(session).await.is_some() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), gone)
-        .await
-        .expect("erased again");
+    rig.until_erased(session).await;
     rig.stop().await;
 }
 
@@ -409,14 +413,7 @@ async fn what_a_command_erases_goes_from_the_store_of_a_running_relay() {
     let command = Registry::new(rig.dir.path(), &master, Options::default(), rig.clock.clone());
     command.erase(&receipt).unwrap();
     assert!(rig.read(&receipt).await.is_none(), "at once for who asks");
-    let gone = async {
-        while rig.recorder.record(id).await.is_some() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), gone)
-        .await
-        .expect("erased");
+    rig.until_erased(id).await;
     rig.stop().await;
 }
 

@@ -5,14 +5,13 @@
 //! the store are compared with them. Not here: the comparing (`analytics`).
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
-use std::io::Write;
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use crate::base::master::Master;
+use crate::base::whole;
 use crate::rights::file::Lines;
 use crate::rights::file::News;
 use crate::rights::seal::digest;
@@ -110,17 +109,11 @@ impl Tombstones {
             return Ok(());
         }
         let path = self.lines.path().to_path_buf();
-        let anew = path.with_extension("new");
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&anew)?;
-        for (name, until) in &self.known.erased {
-            writeln!(file, "{until} {}", hex(name))?;
-        }
-        file.sync_all()?;
-        fs::rename(&anew, &path)?;
+        let lines = self.known.erased.iter();
+        let lines: String = lines
+            .map(|(name, until)| format!("{until} {}\n", hex(name)))
+            .collect();
+        whole::write(&path, &lines)?;
         self.lines = Lines::new(path);
         self.known.erased.clear();
         self.read()
@@ -150,6 +143,8 @@ fn learn(known: &mut Known, news: &News) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

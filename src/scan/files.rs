@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use flate2::bufread::MultiGzDecoder;
 
+use crate::base::why::Why;
 use crate::scan::Found;
 use crate::scan::Stream;
 
@@ -24,7 +25,7 @@ const GZIP: &[u8] = &[0x1f, 0x8b, 8];
 
 /// Why a file was not searched to its end.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot be read ({0})")]
+#[error("cannot be read ({})", Why(self.0))]
 pub struct ScanError(pub io::ErrorKind);
 
 /// What was done.

@@ -51,7 +51,8 @@ impl Problem {
         Self::new(
             StatusCode::NOT_FOUND,
             "there is no such path",
-            "see /api/v1/paths for the paths there are; a published path exists while it is published",
+            "see /api/v1/paths for the paths there are; a published path exists while it is published. Of each there are \
+             /live/PATH/, /live/PATH/stream.mjpeg and /live/PATH/snapshot.jpg",
         )
     }
     /// What a route does not answer to.
@@ -190,7 +191,7 @@ impl Problem {
         Self::new(
             StatusCode::BAD_REQUEST,
             "the share is not usable",
-            "give path, days (1 to 366) and expires_days (1 to 366)",
+            "give path, days (1 to 366) and expires_days (1 to 366), as application/x-www-form-urlencoded",
         )
     }
     /// A page of another site acts in somebody's name.

@@ -157,11 +157,11 @@ fn an_nginx_log_becomes_counts_and_leaves_nothing_of_a_viewer() {
     let told = home.import(&["--format", "nginx", "--path", "yard"], &log);
     for line in [
         "23 lines, 16 of which tell of somebody who watched.",
-        "access.log: 3 lines are of another format or damaged (line 8, 18, 23).",
+        "access.log: 3 lines of another format or damaged (line 8, 18, 23).",
         "10 sessions in 2 days; 1 of recorders and monitors beside them.",
-        "Left out: 1 records of today, the future or before 1970.",
-        "Left out: 1 records of viewers who objected or did not agree.",
-        "2 days were stored now, 0 before.",
+        "Left out: 1 record of today, the future or before 1970.",
+        "Left out: 1 record of viewers who objected or did not agree.",
+        "Stored: 2 days now, 0 before.",
         "was searched: no personal data.",
     ] {
         assert!(told.contains(line), "{line} is not in\n{told}");
@@ -183,7 +183,7 @@ fn an_nginx_log_becomes_counts_and_leaves_nothing_of_a_viewer() {
     );
     home.set("");
     let again = home.import(&["--format", "nginx", "--path", "yard"], &log);
-    assert!(again.contains("0 days were stored now, 2 before."), "{again}");
+    assert!(again.contains("Stored: 0 days now, 2 before."), "{again}");
     assert_eq!(home.stats(1), stats);
     let trail = text(&home.run(&["audit", "show"], None));
     assert!(

@@ -9,6 +9,7 @@ use sha2::Sha256;
 
 use crate::http;
 use crate::peers::Transport;
+use crate::peers::ffmpeg;
 use crate::relay::DEADLINE;
 use crate::relay::Options;
 use crate::relay::Relay;
@@ -210,6 +211,77 @@ fn a_user_who_is_removed_stops_watching_and_publishing_and_others_go_on() {
     );
     assert!(!log.contains("anna"), "{log}");
     drop((bobs, bobs_page));
+    relay.stop();
+}
+
+#[test]
+fn when_the_last_user_is_removed_nobody_watches_or_comes_in() {
+    let config = format!(
+        "{}[auth]\nrequired = \"always\"\n{}",
+        pattern("cam", 160),
+        user("anna", "pw-of-anna")
+    );
+    let mut relay = Relay::start(Options::default().config(&config).login("anna", "pw-of-anna"));
+    let conn = || {
+        let conn = Conn::open(http::LOCAL, relay.addr("rtsp"));
+        conn.header("Authorization", &basic("anna", "pw-of-anna"))
+    };
+    let mut annas = Watchful::on(conn(), "cam");
+    annas.watch(MOMENT);
+    let mut remove = louver();
+    remove
+        .args(["user", "remove", "--config"])
+        .arg(relay.config_file());
+    assert!(remove.arg("anna").status().unwrap().success());
+    relay.signal("HUP");
+    annas.until_cut_off();
+    let reply = conn().request("DESCRIBE", &relay.rtsp("cam"), &[]);
+    assert_eq!(reply.status, 401);
+    assert!(relay.log().contains("so nobody comes in"), "{}", relay.log());
+    relay.signal("TERM");
+    assert!(relay.wait(DEADLINE).is_some_and(|status| status.success()));
+}
+
+#[test]
+fn a_removed_user_is_cut_off_in_tls_and_in_a_tunnel_too() {
+    let (anna, bob) = (user("anna", "pw-of-anna"), user("bob", "pw-of-bob"));
+    let config = format!(
+        "{}[auth]\nrequired = \"always\"\n{anna}{bob}",
+        pattern("cam", 160)
+    );
+    let options = Options::default().rtsps().config(&config);
+    let relay = Relay::start(options.login("bob", "pw-of-bob"));
+    let of_anna = |url: &str| url.replacen("://", "://anna:pw-of-anna@", 1);
+    let ways = [
+        ("tls", of_anna(&relay.rtsps("cam")), "tcp"),
+        ("tunnel", of_anna(&relay.rtsp("cam")), "http"),
+    ];
+    let mut readers = ways.map(|(name, url, transport)| {
+        let out = relay.scratch().join(name);
+        (
+            ffmpeg::reading(
+                &["-rtsp_transport", transport, "-i", &url],
+                &["-flush_packets", "1"],
+                &out,
+            ),
+            out,
+        )
+    });
+    for (_, out) in &readers {
+        eventually("pictures", || {
+            let seen = std::fs::read_to_string(out).unwrap_or_default();
+            (!ffmpeg::parse(&seen, 0).is_empty()).then_some(())
+        });
+    }
+    let mut remove = louver();
+    remove
+        .args(["user", "remove", "--config"])
+        .arg(relay.config_file());
+    assert!(remove.arg("anna").status().unwrap().success());
+    relay.signal("HUP");
+    for (reader, _) in &mut readers {
+        let _either_way = reader.wait(DEADLINE);
+    }
     relay.stop();
 }
 

@@ -3,12 +3,18 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use sqlx::Connection;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteConnectOptions;
+
 use crate::clips;
 use crate::http::LOCAL;
 use crate::peers::Transport;
 use crate::peers::ffmpeg;
+use crate::relay::DEADLINE;
 use crate::relay::Options;
 use crate::relay::Relay;
+use crate::relay::eventually;
 use crate::relay::louver;
 use crate::rtsp::Conn;
 use crate::rtsp::Viewer;
@@ -39,18 +45,27 @@ fn a_signal_ends_it_cleanly_within_five_seconds_while_people_watch() {
 fn a_second_signal_ends_it_at_once() {
     let mut relay = Relay::start(Options::sources(&["pattern:?size=320x240&fps=15"]));
     let _viewer = Viewer::watch(Conn::open(LOCAL, relay.addr("rtsp")), "webcam", Transport::Tcp);
-    relay.signal("TERM");
-    // It may be gone already: then there is nothing to ask.
-    std::process::Command::new("kill")
-        .arg("-TERM")
-        .arg(relay.pid().to_string())
-        .output()
+    // While somebody else has the file, the session cannot be stored: the end in order takes its time.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
         .unwrap();
-    assert!(
-        relay.wait(Duration::from_secs(1)).is_some(),
-        "it still runs\n{}",
-        relay.log()
-    );
+    let file = SqliteConnectOptions::new().filename(relay.data_dir().join("louver.db"));
+    let _locked = runtime.block_on(async {
+        let mut db = SqliteConnection::connect_with(&file.busy_timeout(DEADLINE))
+            .await
+            .unwrap();
+        sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut db).await.unwrap();
+        db
+    });
+    relay.signal("TERM");
+    eventually("it is ending", || {
+        relay.log().contains("Another signal ends at once").then_some(())
+    });
+    relay.signal("INT");
+    let status = relay.wait(DEADLINE).expect("it ends");
+    assert_eq!(status.code(), Some(1), "{status}\n{}", relay.log());
+    assert!(relay.log().contains("Ended at once"), "{}", relay.log());
 }
 
 #[test]
@@ -90,8 +105,38 @@ fn a_taken_port_is_named_with_what_to_do() {
             said.contains(&addr.port().to_string()),
             "the message names the port: {said}"
         );
+        assert!(said.contains("another program uses it"), "{said}");
         assert!(!said.contains("panicked"), "{said}");
     }
+    relay.stop();
+}
+
+#[test]
+fn a_second_relay_in_the_same_directory_does_not_start_and_is_not_in_the_trail() {
+    let relay = Relay::start(Options::publish());
+    let starts = || {
+        let trail = louver()
+            .args(["audit", "show", "--data-dir"])
+            .arg(relay.data_dir())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&trail.stdout)
+            .matches("relay.start")
+            .count()
+    };
+    eventually("the start is in the trail", || (starts() == 1).then_some(()));
+    let second = louver()
+        .args(["run", "--config"])
+        .arg(relay.config_file())
+        .arg("--data-dir")
+        .arg(relay.data_dir())
+        .arg("publish:")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("in use by another louver"), "{said}");
+    assert_eq!(starts(), 1, "the trail tells of relays that ran");
     relay.stop();
 }
 

@@ -149,6 +149,7 @@ const URLS: &[&str] = &[
     "/healthz",
     "/metrics",
     "/privacy",
+    "/privacy/",
     "/privacy.json",
     "/privacy.md",
     "/.well-known/security.txt",

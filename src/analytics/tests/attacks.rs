@@ -12,7 +12,7 @@ use proptest::test_runner::TestRng;
 use proptest::test_runner::TestRunner;
 
 use super::*;
-use crate::analytics::leaves::Day;
+use crate::analytics::calendar::Day;
 use crate::analytics::leaves::Dimension;
 use crate::analytics::leaves::First;
 use crate::analytics::leaves::Row;
@@ -81,7 +81,8 @@ fn propagate(total: &mut Width, parts: &mut [Width]) {
     }
 }
 
-/// Attack A9: all answers of a thousand random days are asked for, by path and by all facts, and put together.
+/// Attack A9: all answers of a thousand random days are asked for, by path, player, country, protocol and hour, of each
+/// path and of all, and put together.
 #[tokio::test]
 async fn no_number_of_viewers_can_be_computed_from_what_is_published() {
     const WORKLOADS: i64 = 1000;
@@ -109,7 +110,8 @@ async fn no_number_of_viewers_can_be_computed_from_what_is_published() {
     closed::close(&mut db, WORKLOADS, K as u32).await.unwrap();
     db.commit().await.unwrap();
 
-    let mut looked = 0;
+    let mut looked: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut narrowed = 0;
     for (number, truth) in (0_i64..).zip(&truth) {
         let mut all = Vec::new();
         for path in ["", PATHS[0], PATHS[1], PATHS[2]] {
@@ -131,8 +133,9 @@ async fn no_number_of_viewers_can_be_computed_from_what_is_published() {
                     (dimension, value) = (Dimension::All, "".into()); // the same number, told apart
                 }
                 assert!(part.leaf.viewers.is_multiple_of(K) && part.leaf.sessions.is_multiple_of(K));
-                if path.is_empty() && scope.is_empty() && dimension != Dimension::Hour {
-                    // A total is made of what is published of paths, and tells nothing more.
+                if path.is_empty() && scope.is_empty() {
+                    // What is asked for without a path is the sum of what is published of paths: their difference
+                    // tells nothing more.
                     let of_paths = PATHS.iter().map(|path| {
                         let key = ((*path).into(), dimension, value.clone());
                         truth.get(&key).map_or(0, |leaf| leaf.viewers / K * K)
@@ -153,12 +156,21 @@ async fn no_number_of_viewers_can_be_computed_from_what_is_published() {
                 let key = (path.into(), dimension, value.into());
                 truth.get(&key).map_or(0, |leaf| leaf.viewers)
             };
-            // The attacker knows that each viewer has one player and one country, and which there are.
+            // The attacker knows that each viewer has one player, country and protocol, and came in one hour, and
+            // which there are.
             let players: Vec<&str> = ClientFamily::ALL.iter().map(|c| c.name()).collect();
             let countries: Vec<String> = (0..250).map(|c| format!("C{c}")).collect();
             let countries: Vec<&str> = countries.iter().map(String::as_str).collect();
+            let hours: Vec<String> = (0..24)
+                .map(|hour| (number * DAY_MS + hour * HOUR_MS) / 1000)
+                .map(|second| second.to_string())
+                .collect();
+            let hours: Vec<&str> = hours.iter().map(String::as_str).collect();
+            let protocols = vec!["rtsp", "mjpeg"];
             let mut total = of(Dimension::All, "");
             let mut families = [
+                (Dimension::Protocol, &protocols, Vec::new()),
+                (Dimension::Hour, &hours, Vec::new()),
                 (Dimension::Client, &players, Vec::new()),
                 (Dimension::Country, &countries, Vec::new()),
             ];
@@ -178,18 +190,26 @@ async fn no_number_of_viewers_can_be_computed_from_what_is_published() {
                     let viewers = is(*dimension, value);
                     assert!((*least..=*most).contains(&viewers), "the attack itself is sound");
                     if (1..K).contains(&viewers) {
-                        looked += 1;
-                        assert!(
-                            most - least >= K - 1,
-                            "{path} {value}: {least} to {most}, is {viewers}"
-                        );
+                        *looked.entry(dimension.name()).or_insert(0) += 1;
+                        narrowed += u32::from(most - least < K - 1);
+                        assert!(most > least, "{path} {value} is {viewers}, and nothing else");
                     }
                 }
             }
             assert!(total.0 < total.1);
         }
     }
-    assert!(looked > 3000, "{looked} small groups were attacked");
+    assert_eq!(looked.len(), 4);
+    // Of facts with few values (two protocols) it can follow that a group is not empty; of nothing else much.
+    let all: u32 = looked.values().sum();
+    assert!(
+        narrowed * 20 < all,
+        "{narrowed} of {all} small groups are known better"
+    );
+    assert!(
+        looked.values().all(|groups| *groups > 500),
+        "{looked:?} small groups were attacked"
+    );
 }
 
 /// Attack A12: two thousand viewers come on two days, to other paths at other hours. Nothing in the rows, nor their
@@ -295,4 +315,106 @@ fn area(same: Vec<f64>, other: Vec<f64>) -> f64 {
         })
     });
     wins.sum::<f64>() / pairs
+}
+
+/// What a mail gateway or a router knows of somebody who watched: to the second, and by name.
+struct Noted {
+    who: usize,
+    second: i64,
+    path: usize,
+    client: usize,
+    country: usize,
+    length: i64,
+}
+
+/// Attack A14: somebody has a log of everybody who watched, to the second, and all else that a row could say. Behind
+/// each row there are still k people at least.
+#[test]
+fn a14_who_has_a_log_to_the_second_finds_a_crowd_behind_every_row() {
+    const VIEWERS: usize = 3000;
+    let mut runner = TestRunner::new_with_rng(
+        Config::default(),
+        TestRng::from_seed(RngAlgorithm::ChaCha, &[14; 32]),
+    );
+    // Most watch one path in the evening with one player; some do what nobody else does, and some come often.
+    let habits = (
+        0..VIEWERS,
+        0..86_400_i64,
+        0..10_usize,
+        0..40_usize,
+        0..30_usize,
+        0..10_i64,
+    );
+    let log: Vec<Noted> = (0..2 * VIEWERS)
+        .map(|_| {
+            let (who, second, path, client, country, length) =
+                habits.new_tree(&mut runner).unwrap().current();
+            let second = if who % 4 == 0 {
+                second
+            } else {
+                64_800 + second % 14_400
+            };
+            Noted {
+                who: if who % 50 == 0 { 0 } else { who },
+                second,
+                path: path.saturating_sub(7),
+                client: client.saturating_sub(35),
+                country: country.saturating_sub(24),
+                length: length / 3,
+            }
+        })
+        .collect();
+    let mut sessions = HashMap::new();
+    let mut pool = Pool::default();
+    let mut rows = Vec::new();
+    let mut came = HashSet::new();
+    for hour in 0..24 {
+        let of_hour = log.iter().filter(|noted| noted.second / 3600 == hour);
+        let visits: Vec<Visit> = of_hour
+            .map(|noted| {
+                let mut viewer = [0; 16];
+                viewer[..8].copy_from_slice(&noted.who.to_be_bytes());
+                let id = recorder::random_id();
+                sessions.insert(id, noted);
+                Visit {
+                    id,
+                    viewer,
+                    first: came.insert((noted.who, noted.path)),
+                    day: 0,
+                    hour: Some(hour * 3600),
+                    path: PATHS[noted.path].into(),
+                    client: Some(ClientFamily::ALL[noted.client].name().into()),
+                    country: Some(format!("C{}", noted.country).into()),
+                    length: noted.length,
+                }
+            })
+            .collect();
+        assert!(pool.add(visits.into_iter()).residual.is_empty());
+        rows.extend(pool.tell(K as usize, i64::from(hour == 23)).rows);
+    }
+    let mut coarse = 0;
+    for row in &rows {
+        let fits = |noted: &&Noted| {
+            row.hour.is_none_or(|hour| noted.second / 3600 * 3600 == hour)
+                && *row.path == *PATHS[noted.path]
+                && row.length == noted.length
+                && row
+                    .client
+                    .as_ref()
+                    .is_none_or(|c| **c == *ClientFamily::ALL[noted.client].name())
+                && row
+                    .country
+                    .as_ref()
+                    .is_none_or(|c| **c == *format!("C{}", noted.country))
+        };
+        assert!(fits(&sessions[&row.id]), "the attack itself is sound");
+        let crowd: HashSet<usize> = log.iter().filter(fits).map(|noted| noted.who).collect();
+        assert!(crowd.len() as u64 >= K, "{row:?} is one of {}", crowd.len());
+        coarse += usize::from(row.client.is_none());
+    }
+    assert!(
+        rows.len() > VIEWERS && coarse > 100,
+        "{} rows, {coarse} of them coarse",
+        rows.len()
+    );
 }

@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use sqlx::migrate::Migrator;
 
 use super::*;
+use crate::analytics::calendar::Day;
 use crate::analytics::past;
 use crate::analytics::past::Import;
 use crate::analytics::past::Imported;
@@ -119,7 +120,7 @@ async fn a_day_that_comes_late_is_published_but_not_one_that_was(home: Home) {
     bring(&store, "one", false, [3]).await;
     assert_eq!(asked(&store, Tier::Published).await.total, Counts::default());
     let mut db = store.writer().await.unwrap();
-    let closed = leaves::Day::on(day(10), &TimeZone::UTC).number;
+    let closed = Day::on(day(10), &TimeZone::UTC).number;
     db.begin_writing().await.unwrap();
     closed::close(&mut db, closed, 5).await.unwrap();
     db.commit().await.unwrap();
@@ -162,7 +163,7 @@ fn who_comes_again_and_who_goes_on_is_counted_as_with_viewers_of_today() {
         to_ms: to,
         ..sessions(day(3), 1).remove(0)
     };
-    let start = leaves::Day::on(day(3), &TimeZone::UTC).window.start;
+    let start = Day::on(day(3), &TimeZone::UTC).window.start;
     let all = [
         session(1, true, start + 1000, start + 21_000),
         session(1, true, start + 500_000, start + 505_000),

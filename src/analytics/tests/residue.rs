@@ -9,6 +9,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteJournalMode;
 
 use super::*;
+use crate::analytics::db::Value;
 use crate::analytics::recorder::random_id;
 
 /// Every value of so many bytes that stands somewhere in the files of a directory and is one of these.
@@ -66,6 +67,54 @@ async fn a04_what_was_deleted_right_before_a_power_cut_is_in_no_file_after_the_n
     tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
     assert!(!again.metrics.encode().contains("NotGone"));
     again.stop().await;
+    rig.stop().await;
+}
+
+/// Enough rows that pages split, in which copies of rows stay behind that no deletion reaches.
+#[tokio::test]
+async fn a04_of_rows_that_went_beside_others_that_stayed_no_number_is_in_a_file() {
+    let home = Home::sqlite();
+    let rig = Rig::start(&home, NOON).await;
+    let today =
+        i64::try_from(at(NOON).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()).unwrap() / 86_400;
+    let mut went = HashSet::new();
+    let mut db = rig.store.writer().await.unwrap();
+    for batch in 0..300 {
+        db.begin_writing().await.unwrap();
+        for n in 0..100 {
+            let (id, viewer) = (random_id(), random_id());
+            let old = (batch + n) % 2 == 0;
+            if old {
+                went.extend([id, viewer]);
+            }
+            db.execute(
+                "INSERT INTO visits (id, viewer, day, path, length) VALUES ($1, $2, $3, 'webcam', 3)",
+                &[
+                    Value::Bytes(&id),
+                    Value::Bytes(&viewer),
+                    Value::Int(if old { today - 9 } else { today }),
+                ],
+            )
+            .await
+            .unwrap();
+        }
+        db.commit().await.unwrap();
+    }
+    db.close().await.unwrap();
+    assert_eq!(still_there(home.path(), &went), 30_000);
+    rig.stop().await;
+
+    let rig = Rig::start(&home, "2026-11-21T13:10:00Z").await;
+    let gone = async {
+        while still_there(home.path(), &went) > 0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let done = tokio::time::timeout(Duration::from_secs(60), gone).await;
+    assert!(done.is_ok(), "{} are left", still_there(home.path(), &went));
+    let mut db = rig.store.reader().await.unwrap();
+    let rows = db.number("SELECT count(*) FROM visits", &[]).await.unwrap();
+    assert_eq!(rows, 15_000, "the others stay");
     rig.stop().await;
 }
 

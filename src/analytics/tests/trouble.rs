@@ -24,14 +24,7 @@ async fn what_a_run_left_open_ends_when_it_was_last_alive() {
     let store = Store::open(left.path(), Mode::ReadOnly, Options::default())
         .await
         .unwrap();
-    let question = Question {
-        since: None,
-        until: None,
-        path: None,
-        tier: Tier::Console,
-        now: rig.clock.wall(),
-    };
-    let answer = stats(&store, &question).await.unwrap();
+    let answer = stats(&store, &rig.question()).await.unwrap();
     assert_eq!(
         (plain(answer.total), answer.live.sessions),
         (counts(1, 1, 10, 1), 0)
@@ -52,12 +45,10 @@ async fn a_run_notes_that_it_is_alive_while_anybody_watches(home: Home) {
             .as_millis(),
     )
     .unwrap();
-    let beat = async {
-        while number(&rig.store, "SELECT seen_ms FROM runs").await != expected {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(writer::HEARTBEAT * 3, beat).await.unwrap();
+    until(3, async || {
+        number(&rig.store, "SELECT seen_ms FROM runs").await == expected
+    })
+    .await;
     rig.stop().await;
 }
 
@@ -89,14 +80,10 @@ async fn a_clock_that_steps_changes_no_watch_time(home: Home) {
     let session = rig.watch(1, VLC, "webcam");
     rig.pass(10).await;
     rig.clock.set_wall(at(NOON)); // the network told the time
-    let stepped = async {
-        while number(&rig.store, "SELECT max(number) FROM spans").await < 1 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(writer::HEARTBEAT * 4, stepped)
-        .await
-        .unwrap();
+    until(4, async || {
+        number(&rig.store, "SELECT max(number) FROM spans").await >= 1
+    })
+    .await;
     rig.pass(5).await;
     drop(session);
     let answer = rig.ask(None).await;
@@ -106,10 +93,7 @@ async fn a_clock_that_steps_changes_no_watch_time(home: Home) {
     );
     let question = Question {
         since: Some(Timestamp::UNIX_EPOCH),
-        until: None,
-        path: None,
-        tier: Tier::Console,
-        now: rig.clock.wall(),
+        ..rig.question()
     };
     assert_eq!(
         plain(stats(&rig.store, &question).await.unwrap().total),
@@ -127,12 +111,7 @@ async fn a_file_that_vanishes_is_made_again_with_who_watches() {
     for name in ["louver.db", "louver.db-wal", "louver.db-shm"] {
         fs::remove_file(home.path().join(name)).unwrap();
     }
-    let back = async {
-        while rig.store.reader().await.is_err() || rig.try_count().await != Some(1) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(writer::HEARTBEAT * 4, back).await.unwrap();
+    until(4, async || rig.try_count().await == Some(1)).await;
     rig.pass(5).await;
     drop(session);
     assert_eq!(plain(rig.ask(None).await.total), counts(1, 1, 15, 1));
@@ -156,7 +135,30 @@ async fn who_leaves_just_after_the_file_vanished_is_not_stored_into_what_nobody_
     rig.stop().await;
 }
 
+/// Waits until the writer's next beats, so many at most, have done it.
+async fn until(beats: u32, done: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !done().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(writer::HEARTBEAT * beats, waiting)
+        .await
+        .unwrap();
+}
+
 impl Rig {
+    /// What an operator asks who names nothing.
+    fn question(&self) -> Question {
+        Question {
+            since: None,
+            until: None,
+            path: None,
+            tier: Tier::Console,
+            now: self.clock.wall(),
+        }
+    }
+
     async fn try_count(&self) -> Option<i64> {
         let mut reader = self.store.reader().await.ok()?;
         reader.number("SELECT count(*) FROM sessions", &[]).await.ok()
@@ -220,13 +222,7 @@ async fn one_relay_writes_and_anybody_reads() {
     let reader = Store::open(home.path(), Mode::ReadOnly, Options::default())
         .await
         .unwrap();
-    let question = Question {
-        since: None,
-        until: None,
-        path: None,
-        tier: Tier::Console,
-        now: rig.clock.wall(),
-    };
+    let question = rig.question();
     assert_eq!(stats(&reader, &question).await.unwrap().live.sessions, 1);
     drop(session);
     rig.stop().await;
@@ -237,6 +233,26 @@ async fn one_relay_writes_and_anybody_reads() {
     let mut connection = reader.reader().await.unwrap();
     assert!(connection.execute("DELETE FROM sessions", &[]).await.is_err());
     Rig::start(&home, NOON).await.stop().await; // the lock went with the first
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_named_with_what_to_do() {
+    let home = Home::sqlite();
+    fs::write(
+        home.path().join("louver.db"),
+        "no database, but long enough to be looked at",
+    )
+    .unwrap();
+    for mode in [Mode::ReadWrite, Mode::ReadOnly] {
+        let store = Store::open(home.path(), mode, Options::default()).await;
+        let error = match store {
+            Ok(store) => store.reader().await.err(),
+            Err(error) => Some(error),
+        };
+        let told = error.expect("it cannot be read").to_string();
+        assert!(told.contains("louver.db is no database"), "{told}");
+        assert!(told.contains("move it away"), "{told}");
+    }
 }
 
 #[tokio::test]
@@ -442,12 +458,7 @@ async fn a_database_that_was_emptied_gets_who_watches_again() {
     rig.pass(10).await;
     let mut stranger = home.stranger().await;
     stranger.execute("DROP SCHEMA louver CASCADE", &[]).await.unwrap();
-    let back = async {
-        while rig.try_count().await != Some(1) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(writer::HEARTBEAT * 6, back).await.unwrap();
+    until(6, async || rig.try_count().await == Some(1)).await;
     rig.pass(5).await;
     drop(session);
     assert_eq!(plain(rig.ask(None).await.total), counts(1, 1, 15, 1));
@@ -468,13 +479,7 @@ async fn one_relay_writes_to_a_server_and_anybody_reads() {
     let session = rig.watch(1, VLC, "webcam");
     rig.pass(10).await;
     let reader = home.open(Mode::ReadOnly).await;
-    let question = Question {
-        since: None,
-        until: None,
-        path: None,
-        tier: Tier::Console,
-        now: rig.clock.wall(),
-    };
+    let question = rig.question();
     assert_eq!(stats(&reader, &question).await.unwrap().live.sessions, 1);
     let mut connection = reader.reader().await.unwrap();
     assert!(connection.execute("DELETE FROM sessions", &[]).await.is_err());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::cli::args::PastArgs;
 use crate::cli::args::PastTo;
+use crate::cli::counted;
 use crate::cli::scan::shown;
 use crate::past::Told;
 
@@ -28,23 +29,27 @@ impl Report {
     pub(super) fn text(&self, args: &PastArgs) -> String {
         let told = &self.told;
         let mut text = format!(
-            "{} lines, {} of which tell of somebody who watched.\n",
-            self.lines, told.records
+            "{}, {} of which tell of somebody who watched.\n",
+            counted(self.lines, "line"),
+            told.records
         );
         for (file, count, named) in &self.broken {
             let numbers: Vec<String> = named.iter().map(u64::to_string).collect();
             let more = if *count > NAMED as u64 { ", ..." } else { "" };
             let _ = writeln!(
                 text,
-                "{}: {count} lines are of another format or damaged (line {}{more}).",
+                "{}: {} of another format or damaged (line {}{more}).",
                 shown(file),
+                counted(*count, "line"),
                 numbers.join(", ")
             );
         }
         let _ = writeln!(
             text,
-            "{} sessions in {} days; {} of recorders and monitors beside them.",
-            told.sessions, told.days, told.machines
+            "{} in {}; {} of recorders and monitors beside them.",
+            counted(told.sessions, "session"),
+            counted(told.days, "day"),
+            told.machines
         );
         for (n, what) in [
             (told.not_over, "of today, the future or before 1970"),
@@ -62,7 +67,7 @@ impl Report {
             ),
         ] {
             if n > 0 {
-                let _ = writeln!(text, "Left out: {n} records {what}.");
+                let _ = writeln!(text, "Left out: {} {what}.", counted(n, "record"));
             }
         }
         match (args.dry_run, args.to) {
@@ -70,8 +75,9 @@ impl Report {
             (false, PastTo::Store) => {
                 let _ = writeln!(
                     text,
-                    "{} days were stored now, {} before.",
-                    self.stored, self.before
+                    "Stored: {} now, {} before.",
+                    counted(self.stored, "day"),
+                    self.before
                 );
             }
             _ => {}
@@ -79,8 +85,8 @@ impl Report {
         if self.of_others > 0 {
             let _ = writeln!(
                 text,
-                "Left out: {} days that another import brought; --add adds to them.",
-                self.of_others
+                "Left out: {} that another import brought; --add adds to them.",
+                counted(self.of_others, "day")
             );
         }
         text

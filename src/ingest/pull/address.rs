@@ -71,10 +71,12 @@ pub struct Pull {
 /// Why a text is no address to pull from. Repeats none of it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AddressError {
-    #[error("the address has no host; write it as in `rtsp://user:password@192.0.2.1:554/stream1`")]
+    #[error("the address has no host; write it as in `rtsp://192.0.2.1:554/stream1`")]
     NoHost,
     #[error("the port is no number from 1 to 65535; write it as in `rtsp://192.0.2.1:554/stream1`")]
     Port,
+    #[error("the address has no port; write it as in `udp://239.0.0.1:5000` or `srt://192.0.2.1:9000`")]
+    NoPort,
     #[error("the address holds a space or a control character; write them as `%20`")]
     Character,
     #[error("the file has no name; write it as in `file:clip.mp4?loop=1`")]
@@ -222,7 +224,12 @@ fn check_location(scheme: Scheme, location: &str) -> Result<(), AddressError> {
     if !named && !matches!(scheme, Scheme::Udp | Scheme::Srt) {
         return Err(AddressError::NoHost);
     }
-    port(host).map(drop).ok_or(AddressError::Port)
+    match port(host) {
+        None => Err(AddressError::Port),
+        // These two have no usual port.
+        Some(0) if matches!(scheme, Scheme::Udp | Scheme::Srt) => Err(AddressError::NoPort),
+        Some(_) => Ok(()),
+    }
 }
 
 /// What is said about certificates must have one to be about.
@@ -432,6 +439,14 @@ mod tests {
         assert_eq!(pull("file:///tmp/a.ts").unwrap().url, "file:/tmp/a.ts");
         assert_eq!(pull("udp://@239.0.0.1:5000").unwrap().url, "udp://239.0.0.1:5000");
         assert!(pull("udp://:5000").is_ok());
+        for portless in [
+            "udp://",
+            "udp://239.0.0.1",
+            "srt://192.0.2.7",
+            "srt://?mode=listener",
+        ] {
+            assert_eq!(pull(portless), Err(AddressError::NoPort), "{portless}");
+        }
         assert!(pull("srt://:9000?mode=listener").is_ok());
     }
 

@@ -164,7 +164,9 @@ struct Thread {
 
 impl Thread {
     fn run(self, told: oneshot::Sender<Result<Description, PullError>>) {
-        let opened = Demuxer::open(&self.opening, self.stop.clone()).map_err(PullError::from);
+        let is_file = self.opening.url.starts_with("file:");
+        let opened = Demuxer::open(&self.opening, self.stop.clone());
+        let opened = opened.map_err(|error| PullError::of_opening(error, is_file));
         let described = opened.and_then(Taken::new);
         let mut taken = match described {
             Ok(taken) => taken,

@@ -1,6 +1,7 @@
 //! Why a pulled source gives nothing, in words that say what to do next. No address, user or password is in
 //! them.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use crate::av::AvError;
@@ -15,6 +16,12 @@ pub enum PullError {
     NoAnswer,
     #[error("the source ended; it is opened again")]
     Ended,
+    #[error(
+        "there is no such file; check its name (one without `/` before it begins where louver was started)"
+    )]
+    NoFile,
+    #[error("what is there is nothing that can be shown; check that its name is that of a film or a stream")]
+    NoMedia,
     #[error("the file ended; add `?loop=1` to play it for ever")]
     FileEnded,
     #[error("the source gave no frame for {} s; it is opened again", .0.as_secs())]
@@ -69,6 +76,22 @@ pub enum PullError {
 }
 
 impl PullError {
+    /// Why a source or a file was not opened, in the words that all sources have for it where there are some.
+    pub(super) fn of_opening(error: AvError, is_file: bool) -> Self {
+        let system = match &error {
+            AvError::Os { error: system, .. } => system,
+            AvError::Damaged(_) => return Self::NoMedia,
+            _ => return error.into(),
+        };
+        match system.kind() {
+            ErrorKind::NotFound if is_file => Self::NoFile,
+            ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                Self::Unreachable
+            }
+            _ => error.into(),
+        }
+    }
+
     /// Another client of the protocol may have more luck.
     pub(super) fn is_of_the_dialogue(&self) -> bool {
         matches!(
@@ -80,5 +103,29 @@ impl PullError {
                 | Self::NoAnswer
                 | Self::Ended
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_opened_is_told_with_what_to_do() {
+        let told = |kind: ErrorKind, is_file| {
+            let doing = "opening the source";
+            let error = io::Error::from(kind);
+            PullError::of_opening(AvError::Os { doing, error }, is_file).to_string()
+        };
+        assert!(told(ErrorKind::NotFound, true).starts_with("there is no such file; check its name"));
+        let odd = PullError::of_opening(AvError::Damaged("opening the source"), true);
+        assert!(odd.to_string().contains("nothing that can be shown"));
+        assert!(told(ErrorKind::ConnectionRefused, false).contains("check its address"));
+        assert_eq!(
+            told(ErrorKind::PermissionDenied, true),
+            "opening the source: permission denied"
+        );
     }
 }

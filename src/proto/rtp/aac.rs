@@ -7,10 +7,10 @@ use crate::base::time::MediaTime;
 use crate::media::Track;
 use crate::proto::aac::AudioSpecificConfig;
 use crate::proto::bits::BitReader;
+use crate::proto::rtp::depacketizer::Came;
 use crate::proto::rtp::depacketizer::Fault;
 use crate::proto::rtp::depacketizer::Output;
 use crate::proto::rtp::depacketizer::TakeFrames;
-use crate::proto::rtp::header::Header;
 use crate::proto::rtp::header::Writer;
 
 /// The most bytes that the 13 bits of an AU header can tell.
@@ -144,14 +144,13 @@ impl Depacketizer {
 }
 
 impl TakeFrames for Depacketizer {
-    fn packet(
-        &mut self,
-        payload: &[u8],
-        header: &Header,
-        pts: MediaTime,
-        gap: bool,
-        out: &mut Output,
-    ) -> Result<(), Fault> {
+    fn packet(&mut self, came: &Came<'_>, out: &mut Output) -> Result<(), Fault> {
+        let &Came {
+            payload,
+            header,
+            pts,
+            gap,
+        } = came;
         let (sizes, data) = self.au_headers(payload)?;
         if let [size] = sizes[..]
             && size > data.len()

@@ -4,10 +4,10 @@
 
 use crate::base::time::MediaTime;
 use crate::proto::ac3;
+use crate::proto::rtp::depacketizer::Came;
 use crate::proto::rtp::depacketizer::Fault;
 use crate::proto::rtp::depacketizer::Output;
 use crate::proto::rtp::depacketizer::TakeFrames;
-use crate::proto::rtp::header::Header;
 use crate::proto::rtp::header::Writer;
 use crate::proto::rtp::partial::Partial;
 
@@ -52,14 +52,13 @@ pub(super) struct Depacketizer {
 }
 
 impl TakeFrames for Depacketizer {
-    fn packet(
-        &mut self,
-        payload: &[u8],
-        header: &Header,
-        pts: MediaTime,
-        gap: bool,
-        out: &mut Output,
-    ) -> Result<(), Fault> {
+    fn packet(&mut self, came: &Came<'_>, out: &mut Output) -> Result<(), Fault> {
+        let &Came {
+            payload,
+            header,
+            pts,
+            gap,
+        } = came;
         let &[kind, count, ref data @ ..] = payload else {
             return Err("a payload is shorter than its header");
         };

@@ -95,16 +95,19 @@ impl Join {
 
 /// Codecs whose packets have one frame, several, or a part of one.
 pub(super) trait TakeFrames: Debug + Send + Sync {
-    /// Takes the payload, which is not empty, of a packet that was sent at `pts`. `gap`: the packet before it
-    /// was lost.
-    fn packet(
-        &mut self,
-        payload: &[u8],
-        header: &Header,
-        pts: MediaTime,
-        gap: bool,
-        out: &mut Output,
-    ) -> Result<(), Fault>;
+    /// Takes what a packet brought.
+    fn packet(&mut self, came: &Came<'_>, out: &mut Output) -> Result<(), Fault>;
+}
+
+/// A packet that came.
+pub(super) struct Came<'a> {
+    /// Not empty.
+    pub(super) payload: &'a [u8],
+    pub(super) header: &'a Header,
+    /// When it was sent, by its timestamp.
+    pub(super) pts: MediaTime,
+    /// The packet before it was lost.
+    pub(super) gap: bool,
 }
 
 impl Depacketizer {
@@ -202,7 +205,15 @@ impl Depacketizer {
         let gap = std::mem::take(&mut self.gap);
         let pts = self.out.extend(header.timestamp);
         match &mut self.join {
-            Join::Frames(frames) => return frames.packet(payload, header, pts, gap, &mut self.out),
+            Join::Frames(frames) => {
+                let came = Came {
+                    payload,
+                    header,
+                    pts,
+                    gap,
+                };
+                return frames.packet(&came, &mut self.out);
+            }
             Join::Ts => simple::check_ts(payload)?,
             Join::Samples(bytes) if !payload.len().is_multiple_of(*bytes) => {
                 return Err("a sample is cut off");

@@ -7,12 +7,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::base::time::MediaTime;
 use crate::media::Track;
+use crate::proto::rtp::depacketizer::Came;
 use crate::proto::rtp::depacketizer::Fault;
 use crate::proto::rtp::depacketizer::Output;
 use crate::proto::rtp::depacketizer::TakeFrames;
-use crate::proto::rtp::header::Header;
 use crate::proto::rtp::header::Writer;
 use crate::proto::rtp::partial::Partial;
 
@@ -65,14 +64,13 @@ pub(super) struct Depacketizer {
 }
 
 impl TakeFrames for Depacketizer {
-    fn packet(
-        &mut self,
-        payload: &[u8],
-        header: &Header,
-        pts: MediaTime,
-        gap: bool,
-        out: &mut Output,
-    ) -> Result<(), Fault> {
+    fn packet(&mut self, came: &Came<'_>, out: &mut Output) -> Result<(), Fault> {
+        let &Came {
+            payload,
+            header,
+            pts,
+            gap,
+        } = came;
         let &[_, _, _, kind, ref rest @ ..] = payload else {
             return Err("a payload is shorter than its header");
         };

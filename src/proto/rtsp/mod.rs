@@ -8,6 +8,7 @@ pub mod auth;
 pub mod headers;
 pub mod http;
 mod limits;
+mod lines;
 pub mod parse;
 mod rules;
 pub mod server;

@@ -9,6 +9,7 @@ use crate::av::device::Holder;
 use crate::av::device::Mode;
 use crate::av::formats;
 use crate::av::formats::Formats;
+use crate::base::why::Why;
 
 /// One camera.
 #[derive(Serialize)]
@@ -51,7 +52,7 @@ impl From<&Device> for DeviceJson {
             modes: d.modes.iter().map(ModeJson::from).collect(),
             held_by: d.holders.iter().map(HolderJson::from).collect(),
             // The system's reason without its number.
-            error: (d.refused).map(|errno| io::Error::from_raw_os_error(errno).kind().to_string()),
+            error: (d.refused).map(|errno| Why::from(&io::Error::from_raw_os_error(errno)).to_string()),
         }
     }
 }

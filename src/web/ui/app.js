@@ -8,13 +8,14 @@ const WORDS = {
   paths: "Paths",
   statistics: "Statistics",
   period: "Period",
-  periods: { day: "24 hours", week: "7 days", month: "31 days" },
+  periods: { short: "2 days", week: "7 days", month: "31 days" },
   footer: "Louver counts how streams are watched, not who watches: no cookies, no addresses, no profiles.",
   notice: "Privacy notice",
   nowWatching: (n) => (n === 0 ? "Nobody is watching" : n === 1 ? "1 viewer is watching" : `${n} viewers are watching`),
   watching: (n) => (n === 1 ? "1 watching" : `${n} watching`),
   states: { ready: "Ready", waiting: "Waiting", offline: "Offline" },
   noPicture: { ready: "Loading the picture", waiting: "Waiting for the source", offline: "Nothing is published here now" },
+  noPublisher: "Waiting for a publisher",
   noVideo: "This stream has no video",
   source: (source, tracks) => [source, tracks].filter(Boolean).join(" · "),
   preview: (path) => `Live picture of ${path}`,
@@ -62,7 +63,7 @@ const WORDS = {
 };
 
 const PATHS_EVERY_MS = 2000;
-const STATS_EVERY_MS = { day: 10000, week: 30000, month: 60000 }; // long answers are asked for less often
+const STATS_EVERY_MS = { short: 10000, week: 30000, month: 60000 }; // long answers are asked for less often
 // A browser opens 6 connections to a server; these many previews leave room for the rest of the page.
 const MOVING_PREVIEWS = 4;
 const STILLS_EVERY_MS = 5000;
@@ -205,8 +206,12 @@ class Card {
       el("div", { class: "facts" },
         el("div", { class: "title" }, el("h2", null, title), this.state),
         this.origin, this.error, this.urls));
+    this.pictures = []; // the addresses at which there is something only with video
     for (const [key, name] of Object.entries(WORDS.url)) {
-      if (item.urls[key]) this.urls.append(urlRow(name, absolute(item.urls[key]), path));
+      if (!item.urls[key]) continue;
+      const row = urlRow(name, absolute(item.urls[key]), path);
+      this.urls.append(row);
+      if (key !== "rtsp") this.pictures.push(row);
     }
     seen.observe(this.preview.screen);
   }
@@ -222,7 +227,11 @@ class Card {
     this.preview.count.hidden = !item.viewers;
     setText(this.preview.count, WORDS.watching(item.viewers));
     this.preview.ready = item.state === "ready" && video;
-    setText(this.preview.hint, item.state === "ready" && !video ? WORDS.noVideo : WORDS.noPicture[item.state] ?? "");
+    const soundOnly = item.state === "ready" && !video;
+    for (const row of this.pictures) row.hidden = soundOnly;
+    const published = item.state === "waiting" && item.source === "publish:";
+    setText(this.preview.hint,
+      soundOnly ? WORDS.noVideo : published ? WORDS.noPublisher : WORDS.noPicture[item.state] ?? "");
   }
   remove() {
     seen.unobserve(this.preview.screen);
@@ -292,13 +301,14 @@ function showPaths({ items, rtsp }) {
 
 // ---- Statistics -----------------------------------------------------------------------------------------
 
-let period = "day";
-const PERIOD_HOURS = { day: 24, week: 7 * 24, month: 31 * 24 };
+let period = "short";
+/** In calendar days, with today: answers are of whole days. */
+const PERIOD_DAYS = { short: 2, week: 7, month: 31 };
 
 const number = new Intl.NumberFormat();
 const dayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const hourFormat = new Intl.DateTimeFormat(undefined, {
-  month: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
+  month: "short", day: "numeric", hour: "numeric", minute: "2-digit",
 });
 
 function duration(seconds) {
@@ -415,7 +425,7 @@ async function refreshStats() {
   clearTimeout(statsTimer);
   statsTimer = setTimeout(refreshStats, STATS_EVERY_MS[period]);
   if (document.hidden) return;
-  const since = new Date(Date.now() - PERIOD_HOURS[period] * 3600e3).toISOString();
+  const since = new Date(Date.now() - (PERIOD_DAYS[period] - 1) * 24 * 3600e3).toISOString();
   const query = new URLSearchParams({ since });
   if (only) query.set("path", only);
   try {

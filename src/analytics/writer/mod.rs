@@ -4,7 +4,11 @@
 //! seconds while anybody watches it notes that it is alive, looks whether the wall clock stepped, whether a view
 //! reached ten seconds, and whether an hour is to be added up. When the store fails (a full disk, a lock, a file or a
 //! server that vanished), what is not stored stays in memory and is tried again; beyond a bound the queue is left to
-//! fill, and the recorder counts what does not fit. Video never waits for any of it.
+//! fill, and the recorder counts what does not fit. Video never waits for any of it. Here is what becomes of events and
+//! of trouble; `hours` adds up, `erasing` is about single sessions that somebody names.
+
+mod erasing;
+mod hours;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -24,27 +28,21 @@ use crate::analytics::batch::Batch;
 use crate::analytics::batch::Known;
 use crate::analytics::batch::ROWS_AT_ONCE;
 use crate::analytics::batch::Stored;
-use crate::analytics::closed;
-use crate::analytics::days;
+use crate::analytics::calendar;
 use crate::analytics::db::Db;
 use crate::analytics::db::Value;
 use crate::analytics::firsts::Firsts;
 use crate::analytics::firsts::Views;
 use crate::analytics::leaves;
-use crate::analytics::leaves::Day;
 use crate::analytics::purge;
 use crate::analytics::purge::Gone;
 use crate::analytics::recorder::Event;
 use crate::analytics::recorder::QUEUE;
 use crate::analytics::recorder::Sources;
-use crate::analytics::single;
 use crate::analytics::single::Chosen;
 use crate::analytics::single::Record;
-use crate::analytics::tallies::Kind;
 use crate::analytics::tallies::Tally;
-use crate::analytics::visits;
 use crate::analytics::visits::Pool;
-use crate::analytics::visits::Visit;
 use crate::telemetry::Metrics;
 use crate::telemetry::Reason;
 
@@ -254,150 +252,10 @@ impl Writer {
         if !self.known.is_empty() || !self.tallies.is_empty() || self.db.is_none() {
             self.store().await;
         }
-        let kept_from = leaves::kept_from(self.now_ms(), &self.store.options().time_zone);
+        let kept_from = calendar::kept_from(self.now_ms(), &self.store.options().time_zone);
         if self.db.is_some() && (self.kept_from != Some(kept_from) || self.gone.is_some()) {
             let done = self.add_up(kept_from).await;
             self.report(done);
-        }
-    }
-
-    fn take_tallies(&mut self) {
-        let (now, zone) = (self.now_ms(), &self.store.options().time_zone);
-        let hour = Day::of(now, zone).hour_of(now).start / 1000;
-        for (tally, n) in self.sources.tallies.take() {
-            *self.tallies.entry((hour, tally)).or_default() += n;
-        }
-    }
-
-    /// Hours to leaves, and what was deleted out of the files.
-    async fn add_up(&mut self, kept_from: i64) -> Result<(), StoreError> {
-        let now_ms = self.now_ms();
-        let Some(db) = &mut self.db else {
-            return Ok(());
-        };
-        if self.kept_from != Some(kept_from) {
-            let options = self.store.options();
-            let zone = &options.time_zone;
-            let canary = purge::plant(db).await?;
-            db.begin_writing().await?;
-            let over = days::add_up(db, zone, now_ms).await?;
-            let mut pool = self.pool.clone();
-            let kept = over.iter().filter(|row| !self.erased.contains(&row.id));
-            let mut told = pool.add(kept.filter_map(|row| Visit::of(row, zone)));
-            let today = Day::of(now_ms, zone).number;
-            let k = usize::try_from(options.k).unwrap_or(usize::MAX);
-            let shared = pool.tell(k, today);
-            told.residual.extend(shared.residual);
-            if options.keep.sessions_days > 0 {
-                visits::store(db, &shared.rows).await?;
-            }
-            closed::close(db, Day::of(kept_from, zone).number, options.k).await?;
-            let gone = purge::expire(db, &options.keep, zone, now_ms, canary).await?;
-            db.commit().await?;
-            for path in told.residual {
-                self.sources.tallies.add(&path, Kind::Residual, 0, 1);
-            }
-            self.pool = pool;
-            for row in over.iter().filter(|row| row.ended.is_some()) {
-                self.erased.remove(&row.id);
-            }
-            self.gone = Some(gone);
-            self.kept_from = Some(kept_from);
-        }
-        let swept = self.gone.is_none() || purge::sweep(db).await?;
-        if let Some(gone) = self.gone.take_if(|_| swept) {
-            self.prove(gone).await;
-        }
-        Ok(())
-    }
-
-    /// Looks whether what was deleted is gone.
-    async fn prove(&self, gone: Gone) {
-        let Some(file) = self.store.file() else {
-            return;
-        };
-        let searched = tokio::task::spawn_blocking(move || {
-            let wal = file.with_extension("db-wal");
-            purge::scan(&[&file, &wal], &gone)
-        });
-        match searched.await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(found)) => {
-                self.metrics.lose(Reason::NotGone, found as u64);
-                tracing::error!(found, "Rows that were deleted still lie in the session store.");
-            }
-            Ok(Err(error)) => tracing::warn!(%error, "The session store could not be searched."),
-            Err(_) => {}
-        }
-    }
-
-    /// Deletes rows that somebody may have deleted.
-    async fn erase(&mut self) {
-        for (chosen, done) in std::mem::take(&mut self.erasures) {
-            let mut ended = self.end_those_of(&chosen);
-            if !ended.is_empty() {
-                self.store().await;
-            }
-            let mut gone = match self.erase_stored(&chosen).await {
-                Ok(gone) => gone,
-                Err(error) => {
-                    // Nobody is told that it is done; who waits asks again.
-                    self.report(Err(error.into()));
-                    continue;
-                }
-            };
-            ended.retain(|id| self.erased.insert(*id));
-            gone.extend(ended);
-            gone.extend(self.pool.forget_all(&chosen));
-            done.send(gone).ok();
-        }
-    }
-
-    /// Ends the sessions of viewers that are chosen: who took a consent back is not counted from then on.
-    fn end_those_of(&mut self, chosen: &Chosen) -> Vec<[u8; 16]> {
-        let now = self.now_ms();
-        let theirs = self.known.iter();
-        let theirs = theirs.filter(|(_, known)| chosen(&known.session.viewer.day_id()));
-        let theirs: Vec<[u8; 16]> = theirs.map(|(id, _)| *id).collect();
-        for id in &theirs {
-            if let Some(known) = self.known.get(id) {
-                known.session.course().end(now, true);
-            }
-            self.note_end(*id);
-            self.changed.insert(*id);
-        }
-        theirs
-    }
-
-    /// What of them is in the store, or on its way there.
-    async fn erase_stored(&mut self, chosen: &Chosen) -> Result<Vec<[u8; 16]>, sqlx::Error> {
-        let Some(db) = &mut self.db else {
-            return Ok(Vec::new());
-        };
-        let fresh = single::fresh(db, chosen).await?;
-        let deleted = single::delete(db, chosen).await?;
-        let mut gone: Vec<[u8; 16]> = fresh.difference(&self.erased).copied().collect();
-        self.erased.extend(fresh);
-        for id in deleted {
-            self.gone = Some(self.gone.take().unwrap_or_default().and(id));
-            gone.push(id);
-        }
-        Ok(gone)
-    }
-
-    /// Tells of single sessions, to who can name them.
-    async fn look(&mut self) {
-        for (id, done) in std::mem::take(&mut self.looks) {
-            let found = match &mut self.db {
-                Some(_) if self.erased.contains(&id) => Ok(None),
-                Some(db) => single::record(db, id).await,
-                None => Ok(None),
-            };
-            let found = found.unwrap_or_else(|error| {
-                self.report(Err(error.into()));
-                None
-            });
-            done.send(found.or_else(|| self.pool.record(id))).ok();
         }
     }
 
