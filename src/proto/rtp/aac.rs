@@ -145,17 +145,11 @@ impl Depacketizer {
 
 impl TakeFrames for Depacketizer {
     fn packet(&mut self, came: &Came<'_>, out: &mut Output) -> Result<(), Fault> {
-        let &Came {
-            payload,
-            header,
-            pts,
-            gap,
-        } = came;
-        let (sizes, data) = self.au_headers(payload)?;
+        let (sizes, data) = self.au_headers(came.payload)?;
         if let [size] = sizes[..]
             && size > data.len()
         {
-            return self.part(size, data, header.timestamp, pts, gap, out);
+            return self.part(size, data, came.header.timestamp, came.pts, came.gap, out);
         }
         if self.partial.take().is_some() {
             out.dropped();
@@ -166,8 +160,11 @@ impl TakeFrames for Depacketizer {
                 .split_at_checked(size)
                 .ok_or("an AU reaches beyond its packet")?;
             if !au.is_empty() {
-                let ticks = pts.ticks.saturating_add(self.duration.saturating_mul(i as i64));
-                out.emit(MediaTime::new(ticks, pts.rate), true, au.to_vec());
+                let ticks = came
+                    .pts
+                    .ticks
+                    .saturating_add(self.duration.saturating_mul(i as i64));
+                out.emit(MediaTime::new(ticks, came.pts.rate), true, au.to_vec());
             }
             rest = after;
         }

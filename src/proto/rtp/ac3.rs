@@ -53,25 +53,19 @@ pub(super) struct Depacketizer {
 
 impl TakeFrames for Depacketizer {
     fn packet(&mut self, came: &Came<'_>, out: &mut Output) -> Result<(), Fault> {
-        let &Came {
-            payload,
-            header,
-            pts,
-            gap,
-        } = came;
-        let &[kind, count, ref data @ ..] = payload else {
+        let &[kind, count, ref data @ ..] = came.payload else {
             return Err("a payload is shorter than its header");
         };
         match kind & 0x03 {
             WHOLE => {
                 self.partial.give_up(out);
-                return whole_frames(data, count, pts, out);
+                return whole_frames(data, count, came.pts, out);
             }
-            FIRST_LARGE | FIRST_SMALL => self.partial.begin(header.timestamp, pts, data, out),
-            _ => self.partial.go_on(header.timestamp, data, gap, out)?,
+            FIRST_LARGE | FIRST_SMALL => self.partial.begin(came.header.timestamp, came.pts, data, out),
+            _ => self.partial.go_on(came.header.timestamp, data, came.gap, out)?,
         }
         let ends = ac3::frame_length(self.partial.data()).is_some_and(|l| self.partial.length() >= l);
-        if header.marker || ends {
+        if came.header.marker || ends {
             self.partial.finish(out);
         }
         Ok(())

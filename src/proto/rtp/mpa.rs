@@ -38,24 +38,18 @@ pub(super) struct Depacketizer {
 
 impl TakeFrames for Depacketizer {
     fn packet(&mut self, came: &Came<'_>, out: &mut Output) -> Result<(), Fault> {
-        let &Came {
-            payload,
-            header,
-            pts,
-            gap,
-        } = came;
-        let &[_, _, high, low, ref data @ ..] = payload else {
+        let &[_, _, high, low, ref data @ ..] = came.payload else {
             return Err("a payload is shorter than its header");
         };
         let offset = usize::from(u16::from_be_bytes([high, low]));
         if offset == 0 {
             self.partial.give_up(out);
-            return self.frames(data, header.timestamp, pts, out);
+            return self.frames(data, came.header.timestamp, came.pts, out);
         }
         // A part whose place is not where the last one ended belongs behind one that is missing.
         let misplaced = offset != self.partial.length();
         self.partial
-            .go_on(header.timestamp, data, gap || misplaced, out)?;
+            .go_on(came.header.timestamp, data, came.gap || misplaced, out)?;
         if FrameHeader::parse(self.partial.data()).is_some_and(|f| self.partial.length() >= f.length) {
             self.partial.finish(out);
         }

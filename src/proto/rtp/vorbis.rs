@@ -65,13 +65,7 @@ pub(super) struct Depacketizer {
 
 impl TakeFrames for Depacketizer {
     fn packet(&mut self, came: &Came<'_>, out: &mut Output) -> Result<(), Fault> {
-        let &Came {
-            payload,
-            header,
-            pts,
-            gap,
-        } = came;
-        let &[_, _, _, kind, ref rest @ ..] = payload else {
+        let &[_, _, _, kind, ref rest @ ..] = came.payload else {
             return Err("a payload is shorter than its header");
         };
         if kind & DATA_TYPE != 0 {
@@ -81,11 +75,11 @@ impl TakeFrames for Depacketizer {
         match kind & 0xc0 {
             FIRST => {
                 let part = packets.next().ok_or(BEYOND)?;
-                self.partial.begin(header.timestamp, pts, part, out);
+                self.partial.begin(came.header.timestamp, came.pts, part, out);
             }
             kind @ (MIDDLE | LAST) => {
                 let part = packets.next().ok_or(BEYOND)?;
-                self.partial.go_on(header.timestamp, part, gap, out)?;
+                self.partial.go_on(came.header.timestamp, part, came.gap, out)?;
                 if kind == LAST {
                     self.partial.finish(out);
                 }
@@ -95,7 +89,7 @@ impl TakeFrames for Depacketizer {
                 for _ in 0..kind & 0x0f {
                     let packet = packets.next().ok_or(BEYOND)?;
                     if !packet.is_empty() {
-                        out.emit(pts, true, packet.to_vec());
+                        out.emit(came.pts, true, packet.to_vec());
                     }
                 }
             }
