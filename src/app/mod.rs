@@ -3,6 +3,7 @@
 //! Nothing is served before every socket is bound, so that a taken port is an error at the start and not a
 //! surprise later, and so that the addresses are known when they are told.
 
+mod groups;
 mod listen;
 mod papers;
 mod reload;
@@ -61,14 +62,12 @@ use crate::rights::Shares;
 use crate::telemetry::Metrics;
 use crate::web;
 
+use groups::Groups;
 use listen::Bound;
 use reload::Running;
 use signals::Signal;
 use signals::Signals;
 use sources::Sources;
-
-/// How long each group of tasks may take to end. All groups together stay under the promised 5 s.
-const GRACE: Duration = Duration::from_millis(1_200);
 
 /// How often it is looked which streams are there.
 const ONLINE_EVERY: Duration = Duration::from_secs(10);
@@ -116,19 +115,6 @@ pub enum AppError {
     Signals(#[source] io::Error),
     #[error("some tasks did not end in time; they were left behind")]
     LeftBehind,
-}
-
-/// What is stopped in turn.
-#[derive(Default)]
-struct Groups {
-    /// Accept loops, connections, renditions, pictures.
-    serving: Tasks,
-    /// Cameras and test pictures.
-    sources: Tasks,
-    /// The session store, last: it takes the final events.
-    analytics: Tasks,
-    /// The audit trail, after it: it takes what all others did.
-    audit: Tasks,
 }
 
 /// Runs until a signal ends it.
@@ -208,7 +194,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         rights,
         papers: Arc::new(told),
         metrics: Arc::clone(&start.metrics),
-        clock,
+        clock: clock.clone(),
         users: None,
         options: Live::new(web_options(&start.config, &bound)),
     };
@@ -242,7 +228,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         }
     }
     papers::note_end(&audit);
-    drain(groups, signals).await
+    groups.drain(signals, &clock).await
 }
 
 /// Tells the person who started the program where to look.
@@ -268,25 +254,6 @@ fn welcome(start: &Start, bound: &Bound, fallback: bool, fingerprint: Option<&st
         hints: if fallback { &[Hint::NoCamera] } else { &[] },
     });
     eprint!("{text}");
-}
-
-/// Ends all in order. A second signal ends the waiting.
-async fn drain(groups: Groups, mut signals: Signals) -> Result<(), AppError> {
-    tracing::info!("Ending. Another signal ends at once.");
-    let in_order = async {
-        let served = groups.serving.shutdown(GRACE).await;
-        let sourced = groups.sources.shutdown(GRACE).await;
-        let stored = groups.analytics.shutdown(GRACE).await;
-        let noted = groups.audit.shutdown(GRACE).await;
-        served && sourced && stored && noted
-    };
-    tokio::select! {
-        all = in_order => if all { Ok(()) } else { Err(AppError::LeftBehind) },
-        () = signals.ended() => {
-            tracing::warn!("Ended at once. Sessions that are not stored are closed at the next start.");
-            Err(AppError::LeftBehind)
-        }
-    }
 }
 
 /// What TLS listeners show, if there are any.
