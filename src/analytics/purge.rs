@@ -9,6 +9,7 @@
 //!
 //! Not here: adding up (`days`).
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::io::Read;
@@ -115,7 +116,12 @@ pub(super) async fn expire(
         db.execute(statement, &[Value::Int(days_from.number)]).await?;
     }
     if db.is_sqlite() {
-        write_anew(db, went > 0).await?;
+        // Those of sessions are few, as they go every hour.
+        run_all(db, &SESSIONS_ANEW).await?;
+        run_all(db, &SPANS_ANEW).await?;
+    }
+    if went > 0 {
+        visits_anew(db).await?;
     }
     Ok(gone)
 }
@@ -137,13 +143,18 @@ const SESSIONS_ANEW: [&str; 4] = anew!("sessions");
 const SPANS_ANEW: [&str; 4] = anew!("spans");
 const VISITS_ANEW: [&str; 4] = anew!("visits");
 
-/// Leaves nothing beside the rows that stay. Those of sessions are few, as they go every hour.
-async fn write_anew(db: &mut Db, visits_too: bool) -> Result<(), sqlx::Error> {
-    let visits = visits_too.then_some(VISITS_ANEW);
-    for table in [Some(SESSIONS_ANEW), Some(SPANS_ANEW), visits] {
-        for statement in table.into_iter().flatten() {
-            db.execute(statement, &[]).await?;
-        }
+/// After some rows of `visits` went: leaves no copy of them beside those that stay. The caller has begun a transaction;
+/// in PostgreSQL that is for [`sweep`].
+pub(super) async fn visits_anew(db: &mut Db) -> Result<(), sqlx::Error> {
+    if db.is_sqlite() {
+        run_all(db, &VISITS_ANEW).await?;
+    }
+    Ok(())
+}
+
+async fn run_all(db: &mut Db, statements: &[&'static str]) -> Result<(), sqlx::Error> {
+    for statement in statements {
+        db.execute(statement, &[]).await?;
     }
     Ok(())
 }
@@ -202,22 +213,24 @@ pub(super) async fn sweep(db: &mut Db) -> Result<bool, sqlx::Error> {
 /// # Errors
 /// When a file that is there cannot be read.
 pub(super) fn scan(files: &[&Path], gone: &Gone) -> io::Result<usize> {
-    let mut found = vec![false; gone.0.len()];
+    let mut left: HashSet<[u8; 16]> = gone.0.iter().copied().collect();
+    let all = left.len();
     for file in files {
         match File::open(file) {
-            Ok(file) => search(file, &gone.0, &mut found)?,
+            Ok(file) => search(file, &mut left)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(found.into_iter().filter(|found| *found).count())
+    Ok(all - left.len())
 }
 
-fn search(mut file: impl Read, needles: &[[u8; 16]], found: &mut [bool]) -> io::Result<()> {
-    let mut first = [false; 256];
-    needles
-        .iter()
-        .for_each(|needle| first[usize::from(needle[0])] = true);
+/// Takes those out that are found.
+fn search(mut file: impl Read, left: &mut HashSet<[u8; 16]>) -> io::Result<()> {
+    let mut begins = [false; 1 << 16];
+    for needle in &*left {
+        begins[usize::from(u16::from_le_bytes([needle[0], needle[1]]))] = true;
+    }
     let mut buffer = vec![0; CHUNK + 15];
     let mut kept = 0; // what may be the beginning of one
     loop {
@@ -226,11 +239,9 @@ fn search(mut file: impl Read, needles: &[[u8; 16]], found: &mut [bool]) -> io::
             return Ok(());
         }
         let filled = &buffer[..kept + read];
-        for (at, byte) in filled.iter().enumerate() {
-            if first[usize::from(*byte)] {
-                for (needle, found) in needles.iter().zip(&mut *found) {
-                    *found |= filled[at..].starts_with(needle);
-                }
+        for bytes in filled.windows(16) {
+            if begins[usize::from(u16::from_le_bytes([bytes[0], bytes[1]]))] {
+                left.remove(bytes);
             }
         }
         kept = filled.len().min(15);
@@ -262,9 +273,9 @@ mod tests {
             let mut file = vec![1; before];
             file.extend([7; 16]);
             file.extend([9; 15]);
-            let mut found = [false; 2];
-            search(Slowly(&file), &needles, &mut found).unwrap();
-            assert_eq!(found, [true, false], "{before}");
+            let mut left = HashSet::from(needles);
+            search(Slowly(&file), &mut left).unwrap();
+            assert_eq!(left, HashSet::from([[9; 16]]), "{before}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use crate::analytics::db::Db;
 use crate::analytics::db::Row;
 use crate::analytics::db::Value;
+use crate::analytics::purge;
 
 /// What is kept of one session. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +106,7 @@ pub(super) async fn delete(db: &mut Db, chosen: &Chosen) -> Result<HashSet<[u8; 
         db.execute("DELETE FROM visits WHERE id = $1", &[Value::Bytes(id)])
             .await?;
     }
+    purge::visits_anew(db).await?;
     db.commit().await?;
     Ok(ids)
 }

@@ -70,29 +70,27 @@ async fn a04_what_was_deleted_right_before_a_power_cut_is_in_no_file_after_the_n
     rig.stop().await;
 }
 
-/// Enough rows that pages split, in which copies of rows stay behind that no deletion reaches.
-#[tokio::test]
-async fn a04_of_rows_that_went_beside_others_that_stayed_no_number_is_in_a_file() {
-    let home = Home::sqlite();
-    let rig = Rig::start(&home, NOON).await;
+/// 15,000 rows of `visits` that shall go, in turns with as many that stay: enough that pages split, in which copies of
+/// rows stay behind that no deletion reaches. The numbers of those that shall go, which are in the files now.
+async fn mixed_visits(home: &Home, rig: &Rig, days_old: i64) -> HashSet<[u8; 16]> {
     let today =
         i64::try_from(at(NOON).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()).unwrap() / 86_400;
-    let mut went = HashSet::new();
+    let mut go = HashSet::new();
     let mut db = rig.store.writer().await.unwrap();
     for batch in 0..300 {
         db.begin_writing().await.unwrap();
         for n in 0..100 {
             let (id, viewer) = (random_id(), random_id());
-            let old = (batch + n) % 2 == 0;
-            if old {
-                went.extend([id, viewer]);
+            let goes = (batch + n) % 2 == 0;
+            if goes {
+                go.extend([id, viewer]);
             }
             db.execute(
                 "INSERT INTO visits (id, viewer, day, path, length) VALUES ($1, $2, $3, 'webcam', 3)",
                 &[
                     Value::Bytes(&id),
                     Value::Bytes(&viewer),
-                    Value::Int(if old { today - 9 } else { today }),
+                    Value::Int(if goes { today - days_old } else { today }),
                 ],
             )
             .await
@@ -101,20 +99,47 @@ async fn a04_of_rows_that_went_beside_others_that_stayed_no_number_is_in_a_file(
         db.commit().await.unwrap();
     }
     db.close().await.unwrap();
-    assert_eq!(still_there(home.path(), &went), 30_000);
-    rig.stop().await;
+    assert_eq!(still_there(home.path(), &go), 30_000);
+    go
+}
 
-    let rig = Rig::start(&home, "2026-11-21T13:10:00Z").await;
+async fn only_others_are_left(home: &Home, rig: &Rig, went: &HashSet<[u8; 16]>) {
     let gone = async {
-        while still_there(home.path(), &went) > 0 {
+        while still_there(home.path(), went) > 0 {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
     let done = tokio::time::timeout(Duration::from_secs(60), gone).await;
-    assert!(done.is_ok(), "{} are left", still_there(home.path(), &went));
+    assert!(done.is_ok(), "{} are left", still_there(home.path(), went));
     let mut db = rig.store.reader().await.unwrap();
     let rows = db.number("SELECT count(*) FROM visits", &[]).await.unwrap();
     assert_eq!(rows, 15_000, "the others stay");
+}
+
+#[tokio::test]
+async fn a04_of_rows_that_went_beside_others_that_stayed_no_number_is_in_a_file() {
+    let home = Home::sqlite();
+    let rig = Rig::start(&home, NOON).await;
+    let went = mixed_visits(&home, &rig, 9).await;
+    rig.stop().await;
+    let rig = Rig::start(&home, "2026-11-21T13:10:00Z").await;
+    only_others_are_left(&home, &rig, &went).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a04_of_rows_that_were_erased_beside_others_that_stayed_no_number_is_in_a_file() {
+    let home = Home::sqlite();
+    let rig = Rig::start(&home, NOON).await;
+    let went = mixed_visits(&home, &rig, 0).await;
+    let chosen = went.clone();
+    let erased = rig
+        .recorder
+        .erase_all(Box::new(move |id| chosen.contains(id)))
+        .await;
+    assert_eq!(erased.len(), 15_000);
+    rig.clock.advance(Duration::from_secs(60));
+    only_others_are_left(&home, &rig, &went).await;
     rig.stop().await;
 }
 
