@@ -25,6 +25,7 @@
 //! Not here: addresses, agents, user names, queries (this room cannot name them); JSON (`web::api`).
 
 mod batch;
+mod bounds;
 mod calendar;
 mod cells;
 mod charts;
@@ -44,6 +45,7 @@ mod single;
 mod store;
 pub mod table;
 mod tallies;
+pub mod verify;
 mod visits;
 mod writer;
 
@@ -143,6 +145,9 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+
     /// The name in answers and in the store.
     pub fn name(self) -> &'static str {
         match self {

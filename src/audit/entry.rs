@@ -116,6 +116,8 @@ named! {
         PastAnonymized = "past.anonymize",
         /// Files were searched for personal data.
         Scanned = "scan",
+        /// Published numbers were attacked.
+        ReportVerified = "report.verify",
         /// The program judged itself.
         SelfChecked = "self.check",
         /// The trail was read.

@@ -120,11 +120,23 @@ pub(super) enum PrivacyCommand {
     AlertTest(Places),
     /// Say what is wrong with the settings and this machine; exit status 1 when something is
     SelfCheck(Places),
+    /// Attack what may be published of the statistics: fetch all of it, and compute what is hidden in it; exit status 1
+    /// when that succeeds
+    VerifyReport(VerifyArgs),
     /// Consents of viewers, and their proof
     #[command(subcommand)]
     Consent(ConsentCommand),
     /// Read the receipt of a session from stdin and have the session erased; a running relay does so within seconds
     Erase(Places),
+}
+
+/// Of `privacy verify-report`.
+#[derive(Args, Debug)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    pub(super) places: Places,
+    #[command(flatten)]
+    pub(super) period: Period,
 }
 
 /// Of `privacy consent`.

@@ -20,6 +20,7 @@ mod screen;
 mod sources;
 mod stats;
 mod user;
+mod verify;
 pub mod welcome;
 mod when;
 
@@ -163,6 +164,9 @@ fn privacy(command: args::PrivacyCommand, before: &Places) -> Result<(), Failure
         }
         args::PrivacyCommand::AlertTest(places) => alerts::test(&places.or(before)),
         args::PrivacyCommand::SelfCheck(places) => papers::self_check(&places.or(before)),
+        args::PrivacyCommand::VerifyReport(args) => {
+            verify::verify(&args.places.clone().or(before), &args.period)
+        }
         args::PrivacyCommand::Consent(args::ConsentCommand::List(places)) => {
             rights::consents(&places.or(before))
         }

@@ -20,6 +20,7 @@ use crate::base::clock::Clock;
 use crate::base::clock::SystemClock;
 use crate::cli::Failure;
 use crate::cli::args::ExportArgs;
+use crate::cli::args::Period;
 use crate::cli::args::Places;
 use crate::cli::args::StatsArgs;
 use crate::cli::args::StatsCommand;
@@ -46,7 +47,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn at(places: &Places) -> Result<Self, Failure> {
+    pub(super) fn at(places: &Places) -> Result<Self, Failure> {
         let config = load(places)?;
         let zone = time_zone(&config.privacy.time_zone)
             .ok_or_else(|| Failure::Usage("the time zone is unknown to this system".to_owned()))?;
@@ -144,11 +145,23 @@ pub fn statistics(config: &Config, time_zone: TimeZone) -> Option<analytics::Opt
 }
 
 fn question(args: &StatsArgs, zone: &TimeZone) -> Result<Question, Failure> {
+    let tier = match args.published {
+        true => Tier::Published,
+        false => Tier::Console,
+    };
+    Ok(Question {
+        path: args.path.clone(),
+        ..about(&args.period, tier, zone)?
+    })
+}
+
+/// What is asked about all paths of these days.
+pub(super) fn about(period: &Period, tier: Tier, zone: &TimeZone) -> Result<Question, Failure> {
     let now = SystemClock.wall();
     let moment = Timestamp::try_from(now).map_err(Failure::running)?;
     let read = |text: &Option<String>, end| when::read(text.as_deref(), end, zone, moment);
-    let since = read(&args.period.since, End::Since)?;
-    let until = read(&args.period.until, End::Until)?;
+    let since = read(&period.since, End::Since)?;
+    let until = read(&period.until, End::Until)?;
     if since.is_some_and(|since| since >= until.unwrap_or(moment)) {
         return Err(Failure::Usage(
             "--since is not before --until, expected a range of time".to_owned(),
@@ -157,12 +170,8 @@ fn question(args: &StatsArgs, zone: &TimeZone) -> Result<Question, Failure> {
     Ok(Question {
         since,
         until,
-        path: args.path.clone(),
-        tier: if args.published {
-            Tier::Published
-        } else {
-            Tier::Console
-        },
+        path: None,
+        tier,
         now,
     })
 }

@@ -374,3 +374,54 @@ fn a_database_of_louvers_loses_what_is_of_single_viewers_when_no_relay_uses_it()
         text(&done)
     );
 }
+
+#[test]
+fn what_can_be_computed_of_published_numbers_is_told() {
+    let home = Home::new();
+    let log = home.path().join("access.log");
+    fs::write(&log, moved(NGINX)).unwrap();
+    home.import(&["--format", "nginx"], &log);
+    let since = first_day().to_string();
+    let verify = || home.run(&["privacy", "verify-report", "--since", &since], None);
+
+    let out = verify();
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+    let told = text(&out);
+    assert!(told.contains(": 2 days with viewers, k = 5"), "{told}");
+    assert!(
+        told.contains("no number is published: ") && !told.contains("published: 0"),
+        "{told}"
+    );
+    assert!(told.contains("Computed exactly: 0"), "{told}");
+
+    // Two viewers, one by each protocol there is: of k = 2, both ones follow from the two.
+    let day = first_day().checked_add(3.days()).unwrap();
+    let number = day.since(Date::constant(1970, 1, 1)).unwrap().get_days();
+    let rows = [("all", "", 2), ("protocol", "rtsp", 1), ("protocol", "mjpeg", 1)];
+    let rows = rows.map(|(dimension, value, n)| {
+        format!("({number}, 'cam', '{dimension}', '{value}', {n}, {n}, 60000, 1, {n})")
+    });
+    let insert = format!(
+        "INSERT INTO leaves (day, scope, dimension, value, sessions, viewers, watch_ms, peak, views) VALUES {}",
+        rows.join(",")
+    );
+    let mut sqlite = Command::new("sqlite3");
+    let database = home.path().join("data/louver.db");
+    assert!(sqlite.arg(database).arg(insert).status().unwrap().success());
+    assert_eq!(verify().status.code(), Some(0), "of k = 5 nothing follows");
+    home.set("[privacy]\nk = 2\n");
+    let out = verify();
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+    let told = text(&out);
+    assert!(
+        told.contains(&format!("COMPUTED: {day}, path cam, by protocol")),
+        "{told}"
+    );
+    assert!(told.contains("with a larger `k` in [privacy]"), "{told}");
+
+    let trail = text(&home.run(&["audit", "show"], None));
+    assert!(
+        trail.contains("report.verify  (") && trail.contains("failed"),
+        "{trail}"
+    );
+}

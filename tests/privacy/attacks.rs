@@ -142,7 +142,10 @@ const ATTACKS: &[Attack] = &[
     held(
         9,
         "differences of published answers",
-        &["no_number_of_viewers_can_be_computed_from_what_is_published"],
+        &[
+            "no_number_of_viewers_can_be_computed_from_what_is_published",
+            "what_can_be_computed_of_published_numbers_is_told",
+        ],
     ),
     held(
         10,
