@@ -304,6 +304,28 @@ fn what_gstreamer_publishes_passes_unchanged() {
     relay.stop();
 }
 
+/// GStreamer alone has L8: it publishes, and reads by TCP and UDP.
+#[test]
+fn l8_passes_between_gstreamer_and_gstreamer_unchanged() {
+    let case = case("l8", "LPCM", "-c:a pcm_u8", Bytes("u8"));
+    let file = case.file("matroska");
+    let relay = Relay::start(Options::publish());
+    let url = relay.rtsp(case.name);
+    let _publisher = gstreamer::publish_file(&file, "", &url);
+    relay.wait_for_state(case.name, "ready");
+    assert_eq!(codec_of(&relay, case.name), case.codec);
+    let mut samples = ffmpeg::ffmpeg();
+    samples.arg("-i").arg(&file).args(words("-c copy -f u8 -"));
+    let samples = output("ffmpeg, taking the samples out", &mut samples);
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let got = gstreamer::read_bytes(&url, transport, "rtpL8depay", 80);
+        assert!(got.len() > 10_000, "{transport}: {} bytes", got.len());
+        let found = samples.windows(got.len()).any(|w| w == got);
+        assert!(found, "{transport}: the bytes are not those of the file");
+    }
+    relay.stop();
+}
+
 #[test]
 fn pictures_of_every_codec_pass_unchanged() {
     all_pass(&PICTURES, false);

@@ -1,10 +1,14 @@
-//! GStreamer's command line: `rtspclientsink` publishes codecs that need a payloader of its own. H.264 both ways is in
-//! `matrix`, by the commands of README.
+//! GStreamer's command line: `rtspclientsink` publishes codecs that need a payloader of its own, and `rtspsrc` reads L8,
+//! which ffmpeg cannot. H.264 both ways is in `matrix`, by the commands of README.
 
 use std::path::Path;
 use std::process::Command;
 
+use tempfile::NamedTempFile;
+
 use crate::peers::Peer;
+use crate::peers::Transport;
+use crate::peers::output;
 
 fn launch(pipeline: &str) -> Command {
     let mut cmd = Command::new("gst-launch-1.0");
@@ -21,4 +25,17 @@ pub fn publish_file(file: &Path, parser: &str, url: &str) -> Peer {
         file.display()
     );
     Peer::spawn("gst-launch, publishing", &mut launch(&pipeline))
+}
+
+/// Reads so many buffers of a path's only track; the bytes that its depayloader makes of them.
+#[track_caller]
+pub fn read_bytes(url: &str, transport: Transport, depayloader: &str, buffers: u32) -> Vec<u8> {
+    let out = NamedTempFile::new().unwrap();
+    let pipeline = format!(
+        "rtspsrc location={url} protocols={transport} ! {depayloader} ! identity eos-after={buffers} \
+         ! filesink location={}",
+        out.path().display()
+    );
+    output("gst-launch, reading", &mut launch(&pipeline));
+    std::fs::read(out.path()).unwrap()
 }
