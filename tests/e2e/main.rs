@@ -41,6 +41,7 @@ mod containers; // files, downloads, RTMP, SRT, MPEG-TS as sources
 mod devices; // makes of cameras and their quirks
 mod dialogues; // the rules of RTSP, as dialogues by hand
 mod exports; // statistics that leave
+mod groups; // who reads by multicast
 mod leftovers; // what crashes, endings and crowds leave
 mod limits; // each limit of the configuration
 mod matrix; // every publisher with every reader, as README has them

@@ -23,7 +23,7 @@ use crate::watchful::Watchful;
 const MOMENT: Duration = Duration::from_millis(300);
 
 /// A path with a test picture of this width.
-fn pattern(path: &str, width: u32) -> String {
+pub fn pattern(path: &str, width: u32) -> String {
     format!("[paths.{path}]\nsource = \"pattern:?size={width}x120&fps=25\"\n")
 }
 
@@ -105,7 +105,8 @@ fn keys_that_need_another_start_are_named() {
     relay.stop();
 }
 
-fn user(name: &str, password: &str) -> String {
+/// A user for the configuration.
+pub fn user(name: &str, password: &str) -> String {
     let secret = format!("{name}:Louver:{password}");
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     format!(
