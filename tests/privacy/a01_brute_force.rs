@@ -2,8 +2,7 @@
 //!
 //! They know the program, the day and the player, and take everything they find for a key. A match of eight bytes
 //! anywhere in the files counts. The same attack finds a planted hash, so it would find ours if there were one.
-//! By default 2^13 addresses are tried, among them all that watched; `LOUVER_ATTACK_BITS=24 cargo test --release --test
-//! privacy a01` tries 2^24.
+//! By default 2^13 addresses are tried, among them all that watched; `scripts/soak addresses` tries 2^24.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
