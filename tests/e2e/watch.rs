@@ -30,6 +30,8 @@ pub struct Watch {
     name: String,
     promise: Promise,
     peers: Vec<Peer>,
+    /// What is started in their place if they end by themselves, once.
+    again: Vec<Command>,
     out: NamedTempFile,
 }
 
@@ -37,29 +39,31 @@ impl Watch {
     /// Starts a program that writes one line per picture, with its MD5 as the last word, to this file; or to stdout.
     pub fn start(name: &str, promise: Promise, command: impl FnOnce(&Path) -> Command) -> Self {
         let out = NamedTempFile::new().unwrap();
-        let mut cmd = command(out.path());
-        let stdout = File::options().append(true).open(out.path()).unwrap();
-        let peer = Peer::spawn(name, cmd.stdout(stdout));
+        let mut commands = vec![command(out.path())];
         Self {
             name: name.to_owned(),
             promise,
-            peers: vec![peer],
+            peers: spawn(name, &mut commands, out.path()),
+            again: Vec::new(),
             out,
         }
     }
     /// Starts a program whose stdout another one takes apart, and writes such lines.
-    pub fn piped(name: &str, promise: Promise, source: &mut Command, sink: &mut Command) -> Self {
+    pub fn piped(name: &str, promise: Promise, source: Command, sink: Command) -> Self {
         let out = NamedTempFile::new().unwrap();
-        let mut source = Peer::spawn(name, source.stdout(Stdio::piped()));
-        let pipe = source.child.stdout.take().unwrap();
-        let stdout = File::options().append(true).open(out.path()).unwrap();
-        let sink = Peer::spawn_with(&format!("what decodes {name}"), sink.stdout(stdout), pipe);
         Self {
             name: name.to_owned(),
             promise,
-            peers: vec![source, sink],
+            peers: spawn(name, &mut [source, sink], out.path()),
+            again: Vec::new(),
             out,
         }
+    }
+    /// A program that gives up by itself now and then may begin once more, as these commands say. What it showed
+    /// before is forgotten.
+    pub fn or_again(mut self, commands: impl FnOnce(&Path) -> Vec<Command>) -> Self {
+        self.again = commands(self.out.path());
+        self
     }
     /// The same, promising less.
     pub fn only_from_keyframe(mut self) -> Self {
@@ -107,17 +111,22 @@ impl Watch {
     }
     #[track_caller]
     fn assert_runs(&mut self) {
-        for peer in &mut self.peers {
-            if let Some(status) = peer.child.try_wait().unwrap() {
-                let seen = self.out.path();
-                let seen = std::fs::read_to_string(seen).unwrap().lines().count();
-                panic!(
-                    "{} ended after {seen} pictures: {status}\n{}",
-                    self.name,
-                    peer.log()
-                );
-            }
-        }
+        let ended = |peer: &mut Peer| peer.child.try_wait().unwrap();
+        let Some(status) = self.peers.iter_mut().find_map(ended) else {
+            return;
+        };
+        let told = format!(
+            "{} ended after {} pictures: {status}\n{}",
+            self.name,
+            self.seen().len(),
+            self.log()
+        );
+        assert!(!self.again.is_empty(), "{told}");
+        eprintln!("{told}It begins once more.");
+        self.peers.clear();
+        self.out.as_file().set_len(0).unwrap();
+        self.peers = spawn(&self.name, &mut self.again, self.out.path());
+        self.again.clear();
     }
     /// Waits until its stream has ended for it.
     #[track_caller]
@@ -129,6 +138,21 @@ impl Watch {
     /// Everything that its programs said.
     pub fn log(&self) -> String {
         self.peers.iter().map(Peer::log).collect()
+    }
+}
+
+/// The source of the lines and, if there is one, who takes it apart before.
+fn spawn(name: &str, commands: &mut [Command], out: &Path) -> Vec<Peer> {
+    let stdout = File::options().append(true).open(out).unwrap();
+    match commands {
+        [program] => vec![Peer::spawn(name, program.stdout(stdout))],
+        [source, sink] => {
+            let mut source = Peer::spawn(name, source.stdout(Stdio::piped()));
+            let pipe = source.child.stdout.take().unwrap();
+            let sink = Peer::spawn_with(&format!("what decodes {name}"), sink.stdout(stdout), pipe);
+            vec![source, sink]
+        }
+        other => panic!("{} programs", other.len()),
     }
 }
 
