@@ -135,16 +135,9 @@ impl Conn {
             // The tracks of what was announced are called as the publisher likes. Who speaks publishes.
             Method::Setup if url.track().and_then(backchannel_type).is_some() => Some(Action::Publish),
             Method::Setup if self.announced.is_none() => Some(Action::Read),
-            Method::Setup => self.reads_beside_publishing(request).then_some(Action::Read),
+            Method::Setup => self.reads_beside_publishing(request, url).then_some(Action::Read),
             _ => None,
         }
-    }
-    /// Whether somebody who publishes on this connection wants to read on it as well.
-    fn reads_beside_publishing(&self, request: &Request) -> bool {
-        let url = Url::parse(&request.url);
-        let announced = self.announced.as_ref();
-        let own = |url: Url| announced.is_some_and(|a| a.controls.iter().any(|c| url.names(&a.url, c)));
-        !url.is_some_and(own)
     }
     /// What the driver needs to know of a request.
     pub(super) fn target(request: &Request, url: &Url) -> Target {

@@ -101,6 +101,16 @@ impl Conn {
         }
     }
 
+    /// Whether somebody who publishes on this connection wants to read on it as well. It is decided as SETUP itself
+    /// decides it: a publisher may call its tracks like those of another path. What will be refused reads nothing.
+    pub(super) fn reads_beside_publishing(&self, request: &Request, url: &Url) -> bool {
+        let Ok(offers) = self.offers(request, wants_srtp(url.query())) else {
+            return false;
+        };
+        let subject = self.subject(request, url, offers[0].0.mode);
+        subject.is_ok_and(|subject| subject.purpose == Purpose::Play)
+    }
+
     /// All the decisions, or a status.
     fn try_setup(&mut self, request: &Request, url: &Url) -> Result<(Draft, SetupRequest), No> {
         let wish = wants_srtp(url.query());

@@ -7,6 +7,7 @@ use sha2::Sha256;
 use super::*;
 use crate::proto::rtsp::auth::Rule;
 use crate::proto::rtsp::server::Event;
+use crate::proto::rtsp::server::Purpose;
 
 const URL: &str = "rtsp://h/cam";
 const NONCE: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
@@ -268,6 +269,42 @@ fn a_user_may_do_what_the_rules_say_and_hears_403_for_the_rest() {
         }
         // No penalty: the credentials were right.
         peer.ask(&format!("DESCRIBE rtsp://h/door RTSP/1.0\nCSeq: 2\n{basic}"));
+    }
+}
+
+#[test]
+fn who_publishes_and_may_not_read_reads_nothing_by_calling_its_track_like_a_path() {
+    let names = |names: &[&str]| Some(names.iter().map(|n| (*n).to_owned()).collect());
+    let nobody_reads = Rule {
+        path: None,
+        read: names(&[]),
+        publish: None,
+    };
+    let user = User::new("user", "Louver", "pass");
+    let users = Users::new("Louver", vec![user]).with_rules(vec![nobody_reads]);
+    let mut peer = Peer::with(None, Some(users));
+    peer.ask("ANNOUNCE rtsp://user:pass@h/own RTSP/1.0\nCSeq: 1\nContent-Length: 5\n\nv=0");
+    let yard = "rtsp://h/yard/trackID=0";
+    let controls = vec![yard.to_owned(), "trackID=1".to_owned()];
+    assert_eq!(peer.answer(Answer::Announced { controls }).status, 200);
+    let setup = |url: &str, more: &str| {
+        let url = url.replacen("://", "://user:pass@", 1);
+        format!("SETUP {url} RTSP/1.0\nCSeq: 2\nTransport: RTP/AVP/TCP;unicast{more}")
+    };
+    for (url, path) in [(yard, "yard"), ("rtsp://h/own/trackID=1", "own")] {
+        match &peer.say(&setup(url, ";mode=play"))[..] {
+            [Output::Event(event), Output::Send(bytes)] => {
+                assert_eq!(*event, Event::Forbidden { path: path.into() });
+                assert_eq!(Reply::read(bytes).status, 403);
+            }
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+    // To publish they are its own.
+    for url in [yard, "rtsp://h/own/trackID=1"] {
+        let request = peer.ask_setup(&setup(url, ";mode=record"));
+        assert_eq!((request.purpose, &*request.target.path), (Purpose::Record, "own"));
+        peer.answer(Answer::SetUp { ssrc: 0 });
     }
 }
 
