@@ -3,11 +3,12 @@
 //! The walk of each datagram through the network stack is the cost of UDP, not the system call alone. On Linux
 //! the kernel takes up to 64 datagrams of equal size as one (UDP_SEGMENT, udp(7)) and cuts them at the end of
 //! that walk; fragments of a picture are equal in size but the last. Where that is refused, and on other
-//! systems, it is one call per packet.
+//! systems, it is one call per packet: for this burst, if the way to one reader takes no packets of that size, and for
+//! good, if nobody's does.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
 
 use socket2::SockAddr;
@@ -19,6 +20,28 @@ use crate::hub::burst::Burst;
 const MAX_SEGMENTS: usize = 32;
 /// Payload of one call: what fits into one IP packet before it is cut.
 const MAX_BYTES: usize = 65_000;
+
+/// So many refusals, without a success among them, are not those of one reader's way.
+const REFUSALS_MAX: u8 = 64;
+
+/// Whether the kernel cuts datagrams for us, as far as it was tried.
+#[derive(Default)]
+pub(super) struct Segmenting(AtomicU8);
+
+impl Segmenting {
+    fn is_worth_trying(&self) -> bool {
+        cfg!(target_os = "linux") && self.0.load(Ordering::Relaxed) < REFUSALS_MAX
+    }
+    fn was_refused(&self) {
+        let before = self.0.load(Ordering::Relaxed); // shards may miss each other's: they are many enough
+        self.0.store(before.saturating_add(1), Ordering::Relaxed);
+    }
+    fn worked(&self) {
+        if self.0.load(Ordering::Relaxed) != 0 {
+            self.0.store(0, Ordering::Relaxed);
+        }
+    }
+}
 
 /// How far a call of [`send`] came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,7 +59,7 @@ pub(super) struct Sent {
 /// Sends a burst to one reader, from packet `first` on, until `budget` bytes have left.
 pub(super) fn send(
     socket: &UdpSocket,
-    segmenting: &AtomicBool,
+    segmenting: &Segmenting,
     burst: &Burst,
     first: usize,
     budget: usize,
@@ -50,8 +73,9 @@ pub(super) fn send(
         full: false,
     };
     let mut rest = burst.from_packet(first);
+    let mut refused = false;
     while sent.bytes < budget {
-        let count = match cfg!(target_os = "linux") && segmenting.load(Ordering::Relaxed) {
+        let count = match !refused && segmenting.is_worth_trying() {
             true => run_length(rest.clone()),
             false => rest.clone().take(1).count(),
         };
@@ -67,9 +91,11 @@ pub(super) fn send(
                 break;
             }
             Err(e) if count > 1 && is_refusal(&e) => {
-                segmenting.store(false, Ordering::Relaxed);
+                segmenting.was_refused();
+                refused = true;
                 continue; // the same packets again, one by one
             }
+            Ok(()) if count > 1 => segmenting.worked(),
             // A reader that went away shows up as a refused connection (ICMP); its session ends by its own rules.
             Err(e) if e.kind() != io::ErrorKind::ConnectionRefused => sent.unsent += count as u64,
             _ => {}
@@ -217,6 +243,20 @@ mod elsewhere {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_reader_whose_way_takes_no_cut_datagrams_costs_the_others_nothing() {
+        let segmenting = Segmenting::default();
+        for _ in 0..1000 {
+            segmenting.was_refused();
+            segmenting.worked(); // for somebody else
+            assert!(segmenting.is_worth_trying());
+        }
+        for _ in 0..1000 {
+            segmenting.was_refused();
+        }
+        assert!(!segmenting.is_worth_trying(), "nobody's way does");
+    }
 
     #[test]
     fn a_run_is_equal_packets_and_one_smaller_at_its_end() {

@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::Weak;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use socket2::Domain;
@@ -27,6 +26,7 @@ use crate::egress::rtsp::record::Recording;
 use crate::egress::rtsp::routes::Route;
 use crate::egress::rtsp::routes::Routes;
 use crate::egress::rtsp::segments;
+use crate::egress::rtsp::segments::Segmenting;
 use crate::egress::rtsp::segments::Sent;
 use crate::hub::burst::Burst;
 use crate::media::TrackId;
@@ -52,8 +52,7 @@ pub(super) struct UdpPair {
     rtp_routes: Routes,
     rtcp_routes: Routes,
     ports: (u16, u16),
-    /// Whether the kernel cuts datagrams for us (UDP_SEGMENT); false after it refused once.
-    segmenting: AtomicBool,
+    segmenting: Segmenting,
 }
 
 impl UdpPair {
@@ -77,7 +76,7 @@ impl UdpPair {
             rtp_routes: Routes::new(false),
             rtcp_routes: Routes::new(true),
             ports,
-            segmenting: AtomicBool::new(cfg!(target_os = "linux")),
+            segmenting: Segmenting::default(),
         })
     }
     /// Our RTP and RTCP ports.
