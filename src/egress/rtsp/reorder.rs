@@ -13,6 +13,8 @@ const HOLD: Duration = Duration::from_millis(60);
 const MAX_HELD: usize = 64;
 /// A packet that is further than this behind belongs to a publisher that counts anew.
 const MAX_LATE: u16 = 3000;
+/// And so does the last of as many that are behind, each by its own number, with none among them that is not.
+const MANY_LATE: u16 = 64;
 
 /// One track's packets.
 #[derive(Default)]
@@ -21,6 +23,8 @@ pub(super) struct Reorder {
     next: Option<u16>,
     /// By distance from `next`.
     held: VecDeque<Held>,
+    /// The newest that came too late, and how many have done so one behind the other.
+    late: Option<(u16, u16)>,
     /// Packets that came out of their order, and in time.
     pub(super) reordered: u64,
 }
@@ -39,21 +43,37 @@ impl Reorder {
         };
         let sequence = u16::from_be_bytes([high, low]);
         let next = *self.next.get_or_insert(sequence);
-        match sequence.wrapping_sub(next) {
+        let distance = sequence.wrapping_sub(next);
+        let is_late = distance > u16::MAX - MAX_LATE;
+        let anew = is_late && self.counts_anew(sequence);
+        if !is_late {
+            self.late = None;
+        }
+        match distance {
             0 => {
                 out(packet);
                 self.next = Some(next.wrapping_add(1));
                 self.give_whats_next(out);
             }
             ahead if usize::from(ahead) < MAX_HELD => self.hold(ahead, sequence, packet, now),
-            behind if behind > u16::MAX - MAX_LATE => {} // given up for lost, or twice
+            _ if is_late && !anew => {} // given up for lost, or twice
             _ => {
+                self.late = None;
                 self.give_all(out);
                 out(packet);
                 self.next = Some(sequence.wrapping_add(1));
             }
         }
         self.give_old(now, out);
+    }
+    /// Whether so many packets have come too late, in their own order, that they are no stragglers.
+    fn counts_anew(&mut self, sequence: u16) -> bool {
+        let count = match self.late {
+            Some((last, count)) if last.wrapping_add(1) == sequence => count + 1,
+            _ => 1,
+        };
+        self.late = Some((sequence, count));
+        count >= MANY_LATE
     }
     /// Gives what has waited long enough.
     pub(super) fn give_old(&mut self, now: Instant, out: &mut impl FnMut(&[u8])) {
@@ -178,5 +198,19 @@ mod tests {
         assert_eq!(pass(&mut r, &[30_003], MS), [0; 0]);
         r.give_all(&mut |packet| out.push(packet[3]));
         assert_eq!(out, [51]);
+    }
+
+    #[test]
+    fn a_publisher_that_counts_anew_from_a_little_before_is_followed_soon() {
+        let mut r = Reorder::default();
+        let before: Vec<u16> = (1000..2000).collect();
+        assert_eq!(pass(&mut r, &before, MS), before);
+        let anew: Vec<u16> = (500..1500).collect();
+        let out = pass(&mut r, &anew, MS);
+        assert_eq!(out.last(), Some(&1499));
+        assert!(out.len() > 900, "{} of 1000", out.len());
+        // A few late ones among others are none of these, nor are doubles.
+        let late = [1500, 1501, 1400, 1401, 1402, 1502, 1503, 1503];
+        assert_eq!(pass(&mut r, &late, MS), [1500, 1501, 1502, 1503]);
     }
 }
