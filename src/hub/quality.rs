@@ -106,8 +106,10 @@ impl Losses {
         (last.lost, last.highest) = (block.cumulative_lost, block.highest_sequence);
     }
     fn per_million(&self) -> Option<u64> {
-        if let Some(per_million) = (self.lost * 1_000_000).checked_div(self.expected) {
-            return Some(per_million);
+        // Wide enough for whatever is reported, however often.
+        let lost = u128::from(self.lost) * 1_000_000;
+        if let Some(per_million) = lost.checked_div(self.expected.into()) {
+            return u64::try_from(per_million).ok();
         }
         let reports = u64::try_from(self.first.len()).ok().filter(|n| *n > 0)?;
         let lost: u64 = self.first.iter().map(|lost| u64::from(*lost)).sum();
@@ -237,6 +239,20 @@ mod tests {
             loss_percent,
             jitter_ms,
         }))
+    }
+
+    #[test]
+    fn no_report_is_too_much_for_the_sum() {
+        let mut losses = Losses::default();
+        let block = |highest_sequence, cumulative_lost| ReportBlock {
+            highest_sequence,
+            cumulative_lost,
+            ..ReportBlock::default()
+        };
+        losses.add(&block(0, 0));
+        (losses.lost, losses.expected) = (1 << 45, 1 << 45);
+        losses.add(&block(1000, 1000));
+        assert_eq!(losses.per_million(), Some(1_000_000));
     }
 
     #[test]
