@@ -291,6 +291,7 @@ impl Routes {
             let at = list.iter().position(|w| w.announced == *announced)?;
             Some(list.remove(at))
         });
+        forget_if_idle(&mut waiting, announced.ip());
         drop(waiting);
         drop(gone);
     }
@@ -306,7 +307,9 @@ impl Routes {
             let at = list
                 .iter()
                 .position(|w| self.fits(&w.route, datagram, list.len()))?;
-            list.remove(at)
+            let found = list.remove(at);
+            forget_if_idle(&mut waiting, from.ip());
+            found
         };
         let mut known = self.known.write().expect(NOT_POISONED);
         let announced = Key::of(&found.announced);
@@ -339,6 +342,13 @@ impl Routes {
                 recording.lock().expect(NOT_POISONED).sends(*track, datagram)
             }
         }
+    }
+}
+
+/// A host of which nothing is waited for is not remembered.
+fn forget_if_idle(waiting: &mut HashMap<IpAddr, Vec<Waiting>>, host: IpAddr) {
+    if waiting.get(&host).is_some_and(Vec::is_empty) {
+        waiting.remove(&host);
     }
 }
 
@@ -404,6 +414,26 @@ mod tests {
         routes.close(&at("192.0.2.1:5000"));
         assert!(!routes.knows(&at("192.0.2.1:61000")) && !routes.knows(&at("192.0.2.1:5000")));
         assert!(routes.knows(&at("192.0.2.1:61007")));
+    }
+
+    #[test]
+    fn no_address_outlives_its_session() {
+        let now = crate::base::clock::SystemClock::shared().now();
+        let routes = Routes::new(false);
+        let nobody = || {
+            let waiting = routes.waiting.lock().unwrap();
+            let known = routes.known.read().unwrap();
+            waiting.is_empty() && known.entries.is_empty() && known.learnt.is_empty()
+        };
+        for heard_from in [None, Some("192.0.2.1:5000"), Some("192.0.2.1:61000")] {
+            let route = Route::Reader(Heard::new(now, None), TrackId(0));
+            assert!(routes.open(at("192.0.2.1:5000"), &route, now));
+            if let Some(from) = heard_from {
+                assert!(reader(routes.find(at(from), &PUNCH, now)).is_some());
+            }
+            routes.close(&at("192.0.2.1:5000"));
+            assert!(nobody(), "heard from {heard_from:?}");
+        }
     }
 
     #[test]
