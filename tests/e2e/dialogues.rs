@@ -260,6 +260,87 @@ fn two_readers_of_one_host_cannot_have_the_same_ports() {
 }
 
 #[test]
+fn a_refused_change_of_ports_leaves_a_reader_where_it_was() {
+    let relay = pattern("");
+    let mut connections: [Conn; 3] = std::array::from_fn(|_| Conn::open(HOST, relay.addr("rtsp")));
+    let [first, second, third] = &mut connections;
+    let (reader, other) = (udp_reader(&relay, first), udp_reader(&relay, second));
+    let track = with_track(&reader.url);
+    let status = |conn: &mut Conn, ports: &UdpReader| {
+        let port = ports.rtp.local_addr().unwrap().port();
+        let transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
+        conn.request("SETUP", &track, &[("Transport", &transport)]).status
+    };
+    assert_eq!(status(first, &other), 400);
+    assert_eq!(status(third, &reader), 400, "its ports are still its own");
+    assert_eq!(status(first, &reader), 200, "it may have them again");
+    first.ok("PLAY", &reader.url, &[]);
+    reader.flows();
+    relay.stop();
+}
+
+#[test]
+fn who_has_played_by_one_transport_does_not_get_another_one_and_goes_on() {
+    let relay = pattern("");
+    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+    let reader = udp_reader(&relay, &mut conn);
+    let track = with_track(&reader.url);
+    let by_tcp = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+    conn.ok("PLAY", &reader.url, &[]);
+    reader.flows();
+    conn.ok("PAUSE", &reader.url, &[]);
+    assert_eq!(conn.request("SETUP", &track, &by_tcp).status, 461);
+    conn.ok("PLAY", &reader.url, &[]);
+    reader.flows();
+    // Before it plays it may.
+    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+    let _before = udp_reader(&relay, &mut conn);
+    conn.ok("SETUP", &track, &by_tcp);
+    conn.ok("PLAY", &reader.url, &[]);
+    eventually("pictures by TCP", || {
+        conn.request("GET_PARAMETER", &reader.url, &[]);
+        (conn.packets[0] > 0).then_some(())
+    });
+    relay.stop();
+}
+
+#[test]
+fn a_stream_that_ends_takes_no_other_session_of_its_connection_along() {
+    let picture = |path: &str| format!("[paths.{path}]\nsource = \"pattern:?size=160x120&fps=25\"\n");
+    let stays = picture("stays");
+    let relay = Relay::start(Options::default().config(&format!("{stays}{}", picture("goes"))));
+    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+    for (path, channels) in [("stays", "0-1"), ("goes", "2-3")] {
+        let url = relay.rtsp(path);
+        conn.session = None;
+        conn.ok("DESCRIBE", &url, &[]);
+        let transport = format!("RTP/AVP/TCP;unicast;interleaved={channels}");
+        conn.ok("SETUP", &with_track(&url), &[("Transport", &transport)]);
+        conn.ok("PLAY", &url, &[]);
+    }
+    let gone = conn.session.take().unwrap();
+    let more = |conn: &mut Conn, channel: usize| {
+        let before = conn.packets[channel];
+        eventually("packets", || {
+            assert!(!conn.has_ended(), "the relay closed the connection");
+            conn.skip_packets();
+            (conn.packets[channel] > before + 25).then_some(())
+        });
+    };
+    more(&mut conn, 0);
+    more(&mut conn, 2);
+    relay.reconfigure(&stays);
+    more(&mut conn, 0);
+    // The other one is over, and was told good-bye.
+    conn.session = Some(gone);
+    assert_eq!(conn.request("PLAY", &relay.rtsp("goes"), &[]).status, 454);
+    conn.session = None;
+    more(&mut conn, 0);
+    drop(conn);
+    relay.stop();
+}
+
+#[test]
 fn what_readers_report_shows_when_k_of_them_do_and_one_viewers_figures_never() {
     let k3 = Options::sources(&["cam=pattern:?size=160x120&fps=25"]).config("[privacy]\nk = 3");
     let relay = Relay::start(k3);

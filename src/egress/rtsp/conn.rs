@@ -172,13 +172,13 @@ impl Driver {
                 }
                 () = tokio::time::sleep_until(wake.into()) => {
                     self.tick()?;
-                    if self.plays.values().any(|play| play.is_in_group() && play.bye_if_ended()) {
+                    if self.plays.values().any(|play| play.is_in_group()) && self.ended() {
                         return Ok(());
                     }
                 }
                 // If the socket is full, the next turn waits for room.
                 () = self.attention.notified() => {
-                    if self.plays.values().any(|play| play.bye_if_ended()) || self.is_taken_over() {
+                    if self.ended() || self.is_taken_over() {
                         return Ok(());
                     }
                 }
@@ -282,28 +282,25 @@ impl Driver {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.report(now)?;
-        let since = now
-            .checked_sub(self.server.context.options.get().idle)
-            .unwrap_or(now);
-        let plays = self
-            .plays
-            .iter()
-            .filter(|(id, play)| play.lives(since, now) || self.spoke_since(*id, since))
-            .map(|(id, _)| id);
-        let heard = |r: &Record| r.recording.lock().expect(NOT_POISONED).heard() > since;
-        let records = self.records.iter().filter(|(_, r)| heard(r)).map(|(id, _)| id);
-        for id in plays.chain(records).collect::<Vec<_>>() {
-            self.core.alive(now, id);
+        let plays = self.plays.iter().filter_map(|(id, play)| {
+            let heard = play.sign_of_life(now).max(self.spoke(id))?;
+            Some((id, heard))
+        });
+        let records = self.records.iter().map(|(id, record)| {
+            let recording = record.recording.lock().expect(NOT_POISONED);
+            (id, recording.heard())
+        });
+        let heard: Vec<_> = plays.chain(records).collect();
+        for (id, heard) in heard {
+            self.core.alive(now, id, heard);
         }
         if let Err(error) = self.core.handle(now, Input::Tick) {
             self.server.count(&error);
         }
         Ok(())
     }
-    fn spoke_since(&self, session: SessionId, since: Instant) -> bool {
-        let talk = self.talks.get(session);
-        let heard = talk.and_then(|talk| talk.lock().expect(NOT_POISONED).heard());
-        heard.is_some_and(|at| at > since)
+    fn spoke(&self, session: SessionId) -> Option<Instant> {
+        self.talks.get(session)?.lock().expect(NOT_POISONED).heard()
     }
     fn let_speak(&self, session: SessionId, may: bool) {
         let talk = self.talks.get(session);
@@ -320,6 +317,21 @@ impl Driver {
         let full = self.out.is_full();
         let last = full.then(|| self.plays.values().filter_map(|play| play.stuck_since()).max())??;
         Some(last + self.server.context.options.get().stuck)
+    }
+
+    /// Ends sessions whose stream has ended. Whether the connection ends with them: nothing else is done here.
+    fn ended(&mut self) -> bool {
+        let plays = self.plays.iter().filter(|(_, play)| play.bye_if_ended());
+        let over: Vec<SessionId> = plays.map(|(id, _)| id).collect();
+        let now = self.now();
+        for session in &over {
+            self.end(*session);
+            if let Err(error) = self.core.handle(now, Input::StreamEnded(*session)) {
+                self.server.count(&error);
+            }
+        }
+        let rests = self.plays.is_empty() && self.records.is_empty() && self.announced.is_none();
+        !over.is_empty() && rests
     }
 
     fn event(&mut self, event: Event) {
@@ -484,6 +496,7 @@ impl Driver {
         let answer = match play.stream().ssrc(track) {
             None => Err(Refusal::NotFound),
             Some(_) if play.stream().is_sealed() != setup.sealed => Err(Refusal::UnsupportedTransport),
+            Some(_) if !play.may_go(&way) => Err(Refusal::UnsupportedTransport),
             Some(_) if !play.set_way(track, way, self.udp.as_ref(), now) => Err(Refusal::PortsTaken),
             Some(ssrc) if matches!(way, TrackWay::Multicast) => {
                 self.join_group(&mut play, &setup, ssrc, track)

@@ -89,7 +89,7 @@ pub(super) struct Delivery {
     /// Times that it was moved forward.
     jumps: u64,
     tally: Tally,
-    /// When the way out last took something.
+    /// When the way out last took something, or was found full.
     progress: Instant,
     /// Nothing more by UDP before this.
     not_before: Instant,
@@ -193,7 +193,15 @@ impl Delivery {
             Way::Gone => {}
         }
     }
-    /// Begins with one more track, by the same transport as the others; the protocol refuses another one.
+    /// Whether this is the transport that all goes by.
+    pub(super) fn goes_like(&self, way: &TrackWay) -> bool {
+        match self.way {
+            Way::Tcp { .. } => matches!(way, TrackWay::Tcp(..)),
+            Way::Udp { .. } => matches!(way, TrackWay::Udp(_)),
+            Way::Gone => false,
+        }
+    }
+    /// Begins with one more track, by the same transport as the others.
     pub(super) fn add_track(&mut self, track: TrackId, way: TrackWay) {
         if self.way.set(track, way) {
             self.unreported |= bit(track);
@@ -269,11 +277,12 @@ impl Delivery {
                 out.write(frames.iter())?
             };
             self.at += chunk.len() as u64;
+            // It is full since now at the most: before there was silence, a pause, or room.
+            self.progress = now;
             if wrote == Wrote::Full {
                 return Ok(Pumped::Full);
             }
         }
-        self.progress = now;
         Ok(Pumped::CaughtUp)
     }
     /// By UDP: a slice; the rest after a pause, and at once when the kernel has room again.

@@ -15,6 +15,9 @@ impl<V> Few<V> {
     pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, &V)> {
         self.0.iter().map(|(id, value)| (*id, value))
     }
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         self.0.iter().map(|(_, value)| value)
     }

@@ -75,10 +75,12 @@ impl Keeper {
         };
         self.metrics.limit(limit);
     }
-    /// Gives a session back, to the host that it was of.
+    /// Gives a session back, to the host that it was of, if its user may still have it: a connection looks again
+    /// only after the next change of rights.
     pub(super) fn claim(&self, session: SessionId, peer: &PeerAddr) -> Option<(Kept, Box<Play>)> {
         let mut kept = self.kept.lock().expect(NOT_POISONED);
-        if !kept.get(&session)?.peer.same_host_as(peer) {
+        let entry = kept.get(&session)?;
+        if !entry.peer.same_host_as(peer) || !entry.session.may_go_on() {
             return None;
         }
         let mut entry = kept.remove(&session)?;

@@ -170,7 +170,16 @@ impl Play {
             .iter()
             .for_each(|slot| slot.delivery().note_progress(now));
     }
-    /// Adds or replaces a track's way. False if another session has its UDP ports.
+    /// Whether a track may go this way: who has begun goes on by the same transport.
+    pub(super) fn may_go(&self, way: &TrackWay) -> bool {
+        let joined = self.group.as_ref().is_some_and(|group| group.session.is_some());
+        match (&self.slot, joined) {
+            (Some(slot), _) => slot.delivery().goes_like(way),
+            (None, true) => matches!(way, TrackWay::Multicast),
+            (None, false) => true,
+        }
+    }
+    /// Adds or replaces a track's way. False if another session has its UDP ports: then all is as it was.
     pub(super) fn set_way(
         &mut self,
         track: TrackId,
@@ -179,25 +188,38 @@ impl Play {
         now: Instant,
     ) -> bool {
         let n = usize::from(track.0);
+        if n >= self.ways.len() {
+            return false;
+        }
+        // First, since its new ports may be among the old ones.
         self.close_route(n);
         if let (TrackWay::Udp(ports), Some(udp)) = (way, udp) {
-            let (rtp, rtcp) = (ports.rtp(), ports.rtcp());
-            let counted = self.counts.then(|| Arc::clone(&self.stream));
-            let heard = self.heard.get_or_insert_with(|| Heard::new(self.since, counted));
-            heard.forget(track);
-            if !udp.open_route(rtp, rtcp, &Route::Reader(Arc::clone(heard), track), now) {
+            if !self.open_route(track, ports, udp, now) {
+                if let (Some(TrackWay::Udp(old)), Some(udp)) = (self.ways[n], self.udp.clone()) {
+                    self.open_route(track, old, &udp, now);
+                }
                 return false;
             }
             self.udp = Some(Arc::clone(udp));
         }
-        let Some(slot) = self.ways.get_mut(n) else {
-            return false;
-        };
-        *slot = Some(way);
+        if !matches!(way, TrackWay::Multicast) {
+            self.group = None;
+        }
+        if !matches!(way, TrackWay::Udp(_)) {
+            (self.udp, self.heard) = (None, None);
+        }
+        self.ways[n] = Some(way);
         if let Some(slot) = &self.slot {
             slot.delivery().add_track(track, way);
         }
         true
+    }
+    fn open_route(&mut self, track: TrackId, ports: Ports, udp: &UdpPair, now: Instant) -> bool {
+        let counted = self.counts.then(|| Arc::clone(&self.stream));
+        let heard = self.heard.get_or_insert_with(|| Heard::new(self.since, counted));
+        heard.forget(track);
+        let route = Route::Reader(Arc::clone(heard), track);
+        udp.open_route(ports.rtp(), ports.rtcp(), &route, now)
     }
     /// Decides where the session (re)starts and tells what comes first on each track. Waits for a keyframe
     /// at most as long as `patience`, then begins anywhere.
@@ -338,14 +360,14 @@ impl Play {
             slot.delivery().drop_track(track);
         }
     }
-    /// Whether anything shows that the reader is there, since `since`: RTCP by UDP, or a TCP socket that
-    /// takes what we send. While the source is away, readers by UDP are not expected to speak: some report on
-    /// what they receive and say nothing else.
-    pub(super) fn lives(&self, since: Instant, now: Instant) -> bool {
+    /// When anything last showed that the reader is there: RTCP by UDP, or a TCP socket that takes what we send.
+    /// While the source is away, readers by UDP are not expected to speak: some report on what they receive and say
+    /// nothing else.
+    pub(super) fn sign_of_life(&self, now: Instant) -> Option<Instant> {
         let away = now
             .checked_sub(AWAY)
             .is_some_and(|at| self.stream.is_silent_since(at));
-        away || self.last_seen().is_some_and(|at| at > since)
+        if away { Some(now) } else { self.last_seen() }
     }
     /// The session ended because nothing was heard of its reader: it counts up to the last sign of life.
     pub(super) fn end_as_last_seen(&self) {

@@ -120,11 +120,12 @@ impl TcpOut {
         if !self.is_held(&pending) {
             return Ok(Wrote::All);
         }
+        // Said in any case: who came last may be a shard, and the connection's task ends what does not get on.
+        self.full.store(true, Ordering::Release);
+        self.attention.notify_one();
         if pending.queue.iter().map(Bytes::len).sum::<usize>() > MAX_PENDING {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
-        self.full.store(true, Ordering::Release);
-        self.attention.notify_one();
         Ok(Wrote::Full)
     }
     /// Sends what is held, as far as the socket takes it; tells also how many bytes that was. For the

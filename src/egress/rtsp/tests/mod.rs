@@ -34,6 +34,7 @@ use crate::proto::rtp;
 use crate::proto::rtp::rtcp;
 use crate::telemetry::Metrics;
 
+mod keeper;
 mod udp;
 
 struct Bench {
@@ -267,4 +268,30 @@ async fn a_reader_that_lags_goes_on_at_the_newest_keyframe_and_its_numbers_tell(
         .await
         .unwrap();
     assert!(read < 4_000_000, "what was skipped was not sent: {read}");
+}
+
+#[tokio::test]
+async fn patience_with_a_full_socket_begins_when_it_is_full() {
+    let mut bench = Bench::new();
+    bench.picture(true, 1000);
+    let mut reader = bench.reader(&BOTH, &Arc::default()).await;
+    assert_eq!(reader.pump(bench.clock.now()), Pumped::CaughtUp);
+    // For longer than anybody waits for a full socket the source is silent, or the reader pauses.
+    bench.clock.advance(Duration::from_secs(60));
+    bench.picture(true, 4_000_000);
+    let full = bench.clock.now();
+    assert_eq!(reader.pump(full), Pumped::Full);
+    assert_eq!(reader.delivery.progress(), full);
+    assert_eq!(reader.pump(full + Duration::from_secs(5)), Pumped::Full);
+    assert_eq!(reader.delivery.progress(), full, "it takes nothing");
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_a_connection_is_still_known_to_wait() {
+    let mut bench = Bench::new();
+    bench.picture(true, 1000);
+    let reader = bench.reader(&BOTH, &Arc::default()).await;
+    let much = [bytes::Bytes::from(vec![0; 16 << 20])];
+    assert!(reader.out.write(much.iter()).is_err());
+    assert!(reader.out.is_full(), "or nobody would look after it any more");
 }

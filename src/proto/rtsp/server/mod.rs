@@ -90,6 +90,8 @@ pub enum Input<'a> {
     Tick,
     /// Users or rules have changed: who may not be here any more is sent away.
     RightsChanged,
+    /// What this session reads has ended, and the session with it. The driver knows already.
+    StreamEnded(SessionId),
 }
 
 /// What the driver has to do, in this order.
@@ -284,6 +286,7 @@ impl Conn {
             }
             Input::Tick => self.tick(),
             Input::RightsChanged => self.dismiss(),
+            Input::StreamEnded(session) => self.end_session(session),
         }
         Ok(())
     }
@@ -314,10 +317,12 @@ impl Conn {
         }
     }
 
-    /// RTCP of a reader or media of a publisher arrived by UDP: the session lives.
-    pub fn alive(&mut self, now: Instant, session: SessionId) {
+    /// RTCP of a reader or media of a publisher arrived by UDP, `heard` for the last time: the session lived then.
+    pub fn alive(&mut self, now: Instant, session: SessionId, heard: Instant) {
         self.now = now;
-        self.touch(session);
+        if let Some(session) = self.session_mut(session) {
+            session.heard = session.heard.max(heard.min(now));
+        }
     }
 
     /// Reads what there is, up to the next question.

@@ -135,7 +135,7 @@ fn ffmpeg_publishes_by_udp_and_sends_no_keepalive() {
     assert_eq!(peer.answer(Answer::Recording).status, 200);
     for _ in 0..5 {
         assert_eq!(peer.wait(IDLE - Duration::from_secs(1)), []);
-        peer.conn.alive(peer.now, FIRST);
+        peer.conn.alive(peer.now, FIRST, peer.now);
         assert_eq!(peer.sleeps(), IDLE);
     }
     let end = peer.wait(IDLE);

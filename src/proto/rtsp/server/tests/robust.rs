@@ -205,15 +205,32 @@ fn a_reader_by_udp_lives_by_its_requests_or_by_its_reports() {
             200
         );
         assert_eq!(peer.wait(IDLE - Duration::from_secs(1)), []);
-        peer.conn.alive(peer.now, FIRST);
+        peer.conn.alive(peer.now, FIRST, peer.now);
     }
-    peer.conn.alive(peer.now, SECOND);
+    peer.conn.alive(peer.now, SECOND, peer.now);
     assert_eq!(peer.sleeps(), IDLE);
     let end = peer.wait(IDLE);
     assert_eq!(
         end,
         [Output::Event(Event::TimedOut { session: FIRST }), Output::Close]
     );
+}
+
+/// What the driver heard of a reader between two looks counts from when it heard it.
+#[test]
+fn a_sign_of_life_counts_from_its_moment() {
+    let mut peer = Peer::open();
+    peer.set_up(SETUP_UDP);
+    peer.play("PLAY rtsp://h/cam RTSP/1.0\nCSeq: 4");
+    let begin = peer.now;
+    let second = Duration::from_secs(1);
+    assert_eq!(peer.wait(IDLE - second), []);
+    peer.conn.alive(peer.now, FIRST, begin + second);
+    assert_eq!(peer.sleeps(), 2 * second);
+    peer.conn.alive(peer.now, FIRST, begin);
+    assert_eq!(peer.sleeps(), 2 * second, "what is older than that is no news");
+    let over = Output::Event(Event::TimedOut { session: FIRST });
+    assert_eq!(peer.wait(2 * second).first(), Some(&over));
 }
 
 #[test]
