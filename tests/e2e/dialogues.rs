@@ -305,6 +305,23 @@ fn who_has_played_by_one_transport_does_not_get_another_one_and_goes_on() {
 }
 
 #[test]
+fn a_refused_group_leaves_a_reader_where_it_was() {
+    let relay = pattern("multicast = \"239.255.42.0/24\"");
+    let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+    let url = relay.rtsp("cam");
+    let (rtp, _rtcp) = udp_pair(HOST);
+    let port = rtp.local_addr().unwrap().port();
+    // Without DESCRIBE it is MPEG-TS, which no group has.
+    let transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
+    conn.ok("SETUP", &url, &[("Transport", &transport)]);
+    let refused = conn.request("SETUP", &url, &[("Transport", "RTP/AVP;multicast")]);
+    assert_eq!(refused.status, 461);
+    conn.ok("PLAY", &url, &[]);
+    eventually("pictures by UDP", || rtp.recv(&mut [0; 2048]).ok());
+    relay.stop();
+}
+
+#[test]
 fn a_stream_that_ends_takes_no_other_session_of_its_connection_along() {
     let picture = |path: &str| format!("[paths.{path}]\nsource = \"pattern:?size=160x120&fps=25\"\n");
     let stays = picture("stays");

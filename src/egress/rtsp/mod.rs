@@ -24,6 +24,7 @@ mod reports;
 mod routes;
 mod seat;
 mod segments;
+mod setup;
 mod talk;
 mod tcp;
 mod tunnel;
