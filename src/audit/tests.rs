@@ -234,6 +234,44 @@ fn a_line_that_a_crash_tore_is_cut_off_and_the_chain_goes_on() {
 }
 
 #[test]
+fn a_trail_that_a_crash_left_in_the_middle_of_a_line_holds_before_it_is_written_again() {
+    let dir = written(5);
+    let whole = fs::read_to_string(segment(dir.path())).unwrap();
+    fs::write(segment(dir.path()), format!("{whole}{}", &whole[..100])).unwrap();
+    let found = verified(dir.path());
+    assert_eq!((found.entries, found.problems), (5, vec![]));
+}
+
+#[test]
+fn a_segment_that_a_crash_left_without_an_entry_is_passed_over() {
+    for torn in ["", "{\"action\":\"exp"] {
+        let dir = written(5);
+        fs::write(dir.path().join("audit/trail-000000000006.log"), torn).unwrap();
+        trail(dir.path(), 1).append(&event(5), 0, START + 300).unwrap();
+        let found = verified(dir.path());
+        assert_eq!((found.entries, found.problems), (6, vec![]), "{torn:?}");
+    }
+}
+
+#[test]
+fn an_entry_whose_checkpoint_cannot_be_written_is_not_written_twice() {
+    let dir = written(100);
+    let file = dir.path().join("audit/checkpoints");
+    let before = fs::read(&file).unwrap();
+    let mut trail = trail(dir.path(), 1);
+    trail.append(&event(100), 0, START + 6000).unwrap();
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let late = START + 20_000; // one is due
+    assert_eq!(trail.append(&event(101), 0, late).unwrap().checkpoint, None);
+    fs::remove_dir(&file).unwrap();
+    fs::write(&file, before).unwrap();
+    assert!(trail.append(&event(102), 0, late).unwrap().checkpoint.is_some());
+    let found = verified(dir.path());
+    assert_eq!((found.entries, found.problems), (103, vec![]));
+}
+
+#[test]
 fn two_writers_at_a_time_make_one_chain() {
     let dir = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
@@ -281,6 +319,36 @@ fn old_segments_go_by_size_and_by_age_and_what_is_left_holds() {
     let mut oldest = i64::MAX;
     show(dir.path(), 0, |e| oldest = oldest.min(e.ts)).unwrap();
     assert!(found.range.unwrap().0 > first, "{found:?}");
+}
+
+#[test]
+fn a_crash_while_old_segments_go_leaves_a_trail_that_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        max_bytes: 1 << 20,
+        ..Options::default()
+    };
+    let mut trail = Trail::new(dir.path(), Keys::new(&Master::of(1)), options);
+    for i in 0..600 {
+        trail.append(&event(i), 0, START + i as i64).unwrap();
+    }
+    let files = fs::read_dir(dir.path().join("audit")).unwrap();
+    let files = files.map(|f| f.unwrap().path());
+    let mut segments: Vec<_> = files
+        .filter(|f| f.extension().is_some_and(|e| e == "log"))
+        .collect();
+    segments.sort();
+    assert!(segments.len() > 2);
+    for pair in segments.windows(2) {
+        trail.anchor(&pair[1], START + 600).unwrap();
+        assert_eq!(verified(dir.path()).problems, [], "signed, and not gone yet");
+        fs::remove_file(&pair[0]).unwrap();
+        assert_eq!(
+            verified(dir.path()).problems,
+            [],
+            "gone, and the checkpoints not yet"
+        );
+    }
 }
 
 #[test]

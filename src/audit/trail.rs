@@ -138,12 +138,13 @@ impl Trail {
         file.sync_data()?;
         tail.len += line.len() as u64;
         (tail.seq, tail.mac) = (entry.seq, mac);
+        // The entry is written: what fails now is done with a later one, and must not have this one written twice.
         if full {
-            self.prune(ts)?;
+            drop(self.prune(ts));
         }
         let (of, at) = tail.checkpoint;
         if tail.seq - of >= CHECKPOINT_ENTRIES || ts - at >= CHECKPOINT_SECONDS || ts < at {
-            checkpoint = Some(self.checkpoint(&mut tail, ts)?);
+            checkpoint = self.checkpoint(&mut tail, ts).ok().or(checkpoint);
         }
         self.tail = Some(tail);
         Ok(Appended {
@@ -184,7 +185,8 @@ impl Trail {
 
     /// The end of the trail as it is now.
     fn refresh(&self) -> io::Result<Tail> {
-        let newest = segments(&self.dir)?.pop();
+        let mut all = segments(&self.dir)?;
+        let mut newest = all.pop();
         if let Some(known) = &self.tail
             && newest.as_ref() == Some(&known.segment)
             && fs::metadata(&known.segment)?.len() == known.len
@@ -195,7 +197,18 @@ impl Trail {
             .tail
             .as_ref()
             .map_or_else(|| last_checkpoint(&self.dir, &self.keys), |t| Ok(t.checkpoint))?;
-        let Some(segment) = newest else {
+        // A crash may have come between a segment's making and its first entry.
+        let mut end = None;
+        while let Some(segment) = &newest {
+            let (len, last) = read_end(segment)?;
+            if len > 0 {
+                end = Some((len, last));
+                break;
+            }
+            fs::remove_file(segment)?;
+            newest = all.pop();
+        }
+        let (Some(segment), Some((len, last))) = (newest, end) else {
             // Of a trail that is gone, checkpoints may be left: the numbers go on, so that it shows.
             let tail = Tail {
                 segment: PathBuf::new(),
@@ -206,7 +219,6 @@ impl Trail {
             };
             return Ok(tail);
         };
-        let (len, last) = read_end(&segment)?;
         let (entry, mac) = Entry::parse(&last).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Tail {
             segment,
@@ -217,46 +229,50 @@ impl Trail {
         })
     }
 
-    /// Old segments go, and the checkpoints that are about them alone.
+    /// Old segments go, and the checkpoints that are about them alone. A signed line says first that they were pruned:
+    /// wherever a crash comes, the trail begins with its first entry or behind such a line.
     fn prune(&self, now: i64) -> io::Result<()> {
-        let mut all = segments(&self.dir)?;
-        let newest = all.pop();
-        let sizes = all.iter().map(|s| fs::metadata(s).map_or(0, |m| m.len()));
+        let all = segments(&self.dir)?;
+        let sizes = all.iter().rev().skip(1);
+        let sizes = sizes.map(|s| fs::metadata(s).map_or(0, |m| m.len()));
         let mut total: u64 = sizes.sum();
         let oldest = now - i64::try_from(self.options.keep.as_secs()).unwrap_or(i64::MAX);
-        let mut first_kept = newest;
-        let mut pruned = false;
-        for segment in &all {
+        let mut from = None;
+        for pair in all.windows(2) {
+            let (segment, next) = (&pair[0], &pair[1]);
             let (len, last) = read_end(segment)?;
             let too_old = Entry::parse(&last).is_some_and(|(entry, _)| entry.ts < oldest);
             if !too_old && total + self.segment_bytes() <= self.options.max_bytes {
-                first_kept = Some(segment.clone());
                 break;
             }
+            from = Some(self.anchor(next, now)?);
             fs::remove_file(segment)?;
             total -= len.min(total);
-            pruned = true;
         }
-        if let (true, Some(first)) = (pruned, first_kept) {
-            self.prune_checkpoints(&first, now)?;
-        }
-        Ok(())
+        from.map_or(Ok(()), |from| self.prune_checkpoints(from))
     }
 
-    /// What is about pruned entries alone goes; a signed line says that they were pruned, not cut off.
-    fn prune_checkpoints(&self, first: &Path, now: i64) -> io::Result<()> {
+    /// Signs that what lies before a segment was pruned. The number of its first entry.
+    pub(super) fn anchor(&self, first: &Path, now: i64) -> io::Result<u64> {
         let mut text = String::new();
         BufReader::new(File::open(first)?)
             .take(MAX_LINE)
             .read_line(&mut text)?;
         let (entry, _) = Entry::parse(text.trim_end()).ok_or(io::ErrorKind::InvalidData)?;
-        let from = entry.seq;
         let pruned = Checkpoint {
             pruned: true,
-            seq: from.saturating_sub(1),
+            seq: entry.seq.saturating_sub(1),
             ts: now,
             mac: entry.prev,
         };
+        let mut file = append_to(&self.dir.join(CHECKPOINTS))?;
+        file.write_all(format!("{}\n", pruned.line(&self.keys)).as_bytes())?;
+        file.sync_data()?;
+        Ok(entry.seq)
+    }
+
+    /// What is about entries before this one alone goes.
+    fn prune_checkpoints(&self, from: u64) -> io::Result<()> {
         let file = self.dir.join(CHECKPOINTS);
         let public = self.keys.public();
         let text = fs::read_to_string(&file)?;
@@ -264,14 +280,15 @@ impl Trail {
             .lines()
             .filter(|line| {
                 let found = Checkpoint::find(line, &public).flatten();
-                found.is_some_and(|c| c.seq >= from && !c.pruned)
+                found.is_some_and(|c| c.seq >= from || (c.pruned && c.seq + 1 == from))
             })
             .flat_map(|line| [line, "\n"])
             .collect();
         let new = self.dir.join("checkpoints.new");
         drop(fs::remove_file(&new));
-        let all = format!("{}\n{kept}", pruned.line(&self.keys));
-        append_to(&new)?.write_all(all.as_bytes())?;
+        let mut written = append_to(&new)?;
+        written.write_all(kept.as_bytes())?;
+        written.sync_data()?;
         fs::rename(new, file)
     }
 
@@ -334,12 +351,13 @@ impl Iterator for Lines {
     }
 }
 
-/// One line, cut where no line of ours is so long.
+/// One line, cut where no line of ours is so long. What a crash tore at the end is none.
 fn line(reader: &mut BufReader<File>) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
     let n = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes)?;
+    let torn = n < MAX_LINE as usize && !bytes.ends_with(b"\n");
     let text = String::from_utf8_lossy(&bytes);
-    Ok((n > 0).then(|| text.trim_end_matches('\n').to_owned()))
+    Ok((!torn).then(|| text.trim_end_matches('\n').to_owned()))
 }
 
 /// The text of the file of checkpoints; empty when there is none.
