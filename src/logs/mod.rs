@@ -19,10 +19,8 @@ use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::Registry;
-use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::Filter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -113,16 +111,18 @@ fn read(filter: &str) -> Result<EnvFilter, LogsError> {
     EnvFilter::builder().parse(filter).map_err(|_| LogsError::Filter)
 }
 
+/// What libraries ask of the `log` crate comes to [`Layer::enabled`] alone, without an event. So the filters are layers
+/// of their own: a filter of a single layer (`with_filter`) keeps its answer for the event that comes next on that
+/// thread, which would be a line of ours, and is lost.
 fn layer<S, F, W>(filter: F, writer: W, metrics: Arc<Metrics>, ansi: bool) -> impl Layer<S>
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-    F: Filter<S> + Send + Sync + 'static,
+    F: Layer<S>,
     W: for<'w> MakeWriter<'w> + 'static + Send + Sync,
 {
-    tracing_subscriber::fmt::layer()
-        .with_ansi(ansi)
-        .with_writer(Redacting { writer, metrics })
-        .with_filter(filter.and(filter_fn(within_caps)))
+    let lines = tracing_subscriber::fmt::layer().with_ansi(ansi);
+    let lines = lines.with_writer(Redacting { writer, metrics });
+    filter.and_then(filter_fn(within_caps)).and_then(lines)
 }
 
 fn within_caps(meta: &Metadata<'_>) -> bool {
@@ -197,6 +197,12 @@ fn panic_text(info: &PanicHookInfo<'_>) -> String {
 mod tests {
     use std::sync::Mutex;
 
+    use tracing::Callsite;
+    use tracing::callsite::Identifier;
+    use tracing::field::FieldSet;
+    use tracing::metadata::Kind;
+    use tracing::subscriber::Interest;
+
     use super::*;
 
     /// What is logged while `f` runs.
@@ -248,6 +254,37 @@ mod tests {
             "{}",
             metrics.encode()
         );
+    }
+
+    /// A line of a library that is not let through.
+    struct Theirs;
+    static THEIRS: Theirs = Theirs;
+    static THEIR_LINE: Metadata<'static> = Metadata::new(
+        "line",
+        "sqlx::postgres::notice",
+        Level::INFO,
+        None,
+        None,
+        None,
+        FieldSet::new(&[], Identifier(&THEIRS)),
+        Kind::EVENT,
+    );
+    impl Callsite for Theirs {
+        fn set_interest(&self, _: Interest) {}
+        fn metadata(&self) -> &Metadata<'_> {
+            &THEIR_LINE
+        }
+    }
+
+    #[test]
+    fn a_library_that_asks_whether_it_may_talk_costs_no_line_of_ours() {
+        let (text, _) = logged("info", || {
+            for n in 1..=3 {
+                tracing::dispatcher::get_default(|dispatch| dispatch.enabled(&THEIR_LINE));
+                tracing::info!(n, "A reader joined.");
+            }
+        });
+        assert_eq!(text.lines().count(), 3, "{text}");
     }
 
     #[test]
