@@ -56,6 +56,7 @@ pub use crate::analytics::recorder::Attempt;
 pub use crate::analytics::recorder::Recorder;
 pub use crate::analytics::recorder::SessionHandle;
 pub use crate::analytics::single::Chosen;
+pub use crate::analytics::single::NotNow;
 pub use crate::analytics::single::Record;
 pub use crate::analytics::store::Mode;
 pub use crate::analytics::store::Server;

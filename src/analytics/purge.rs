@@ -22,15 +22,13 @@ use crate::analytics::calendar;
 use crate::analytics::calendar::Day;
 use crate::analytics::db::Db;
 use crate::analytics::db::Value;
+use crate::analytics::store::LOCK_NOT_AVAILABLE;
 
 /// Bytes that are searched at a time.
 const CHUNK: usize = 1 << 20;
 
 /// Numbers of rows that are searched for, beside the canary.
 const SAMPLE: i64 = 7;
-
-/// What PostgreSQL says when somebody else holds a table for longer than `lock_timeout`.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// What must be in no file any more.
 #[derive(Clone, Default)]
@@ -190,22 +188,51 @@ async fn merge_tallies(db: &mut Db, before: i64, zone: &TimeZone) -> Result<(), 
     Ok(())
 }
 
-/// Makes what was deleted gone. False while somebody reads: try again later.
-pub(super) async fn sweep(db: &mut Db) -> Result<bool, sqlx::Error> {
+/// What became of the bytes of rows that were deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Swept {
+    Gone,
+    /// Somebody reads: try again later.
+    Busy,
+    /// PostgreSQL writes tables anew for their owner alone. To others it says that it did, and leaves them as they are.
+    NotOurs,
+}
+
+/// Each table of single sessions in PostgreSQL: in which file it is, and how it is written anew.
+const TABLES: [(&str, &str); 3] = [
+    (
+        "SELECT CAST(pg_relation_filenode('sessions') AS BIGINT)",
+        "VACUUM FULL sessions",
+    ),
+    (
+        "SELECT CAST(pg_relation_filenode('spans') AS BIGINT)",
+        "VACUUM FULL spans",
+    ),
+    (
+        "SELECT CAST(pg_relation_filenode('visits') AS BIGINT)",
+        "VACUUM FULL visits",
+    ),
+];
+
+/// Makes what was deleted gone.
+pub(super) async fn sweep(db: &mut Db) -> Result<Swept, sqlx::Error> {
     if db.is_sqlite() {
         let busy = db.number("PRAGMA wal_checkpoint(TRUNCATE)", &[]).await?;
-        return Ok(busy == 0);
+        return Ok(if busy == 0 { Swept::Gone } else { Swept::Busy });
     }
-    for statement in ["VACUUM FULL sessions", "VACUUM FULL spans", "VACUUM FULL visits"] {
-        match db.execute(statement, &[]).await {
+    let mut swept = Swept::Gone;
+    for (file, anew) in TABLES {
+        let before = db.number(file, &[]).await?;
+        match db.execute(anew, &[]).await {
+            Ok(_) if db.number(file, &[]).await? == before => swept = Swept::NotOurs,
             Ok(_) => {}
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
-                return Ok(false);
+                return Ok(Swept::Busy);
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(true)
+    Ok(swept)
 }
 
 /// How many of what must be gone still lie in the files of a database.

@@ -20,6 +20,7 @@ use crate::analytics::Protocol;
 use crate::analytics::Store;
 use crate::analytics::Transport;
 use crate::analytics::single::Chosen;
+use crate::analytics::single::NotNow;
 use crate::analytics::single::Record;
 use crate::analytics::tallies::JUMPS;
 use crate::analytics::tallies::Kind;
@@ -168,29 +169,35 @@ impl Recorder {
 
     /// Deletes the row of one session, for whoever can name it. What was added up, or will be, stays as it is: it is of
     /// no one, and a difference between before and after would be of this one. False when there is nothing of it.
-    pub async fn erase(&self, session: [u8; 16]) -> bool {
-        !self
-            .erase_all(Box::new(move |id| *id == session))
-            .await
-            .is_empty()
+    ///
+    /// # Errors
+    /// As [`Self::erase_all`].
+    pub async fn erase(&self, session: [u8; 16]) -> Result<bool, NotNow> {
+        let gone = self.erase_all(Box::new(move |id| *id == session)).await?;
+        Ok(!gone.is_empty())
     }
 
     /// As [`Self::erase`], of all sessions that are chosen by their own number or by their viewer's; which these were.
     /// Those of such viewers that play are over for the statistics: nothing more of them is counted.
-    pub async fn erase_all(&self, chosen: Chosen) -> Vec<[u8; 16]> {
+    ///
+    /// # Errors
+    /// While the store fails: some may be left, so ask again.
+    pub async fn erase_all(&self, chosen: Chosen) -> Result<Vec<[u8; 16]>, NotNow> {
         let (done, erased) = oneshot::channel();
         let event = Event::Erase(chosen, done);
-        match self.0.events.send(event).await {
-            Ok(()) => erased.await.unwrap_or_default(),
-            Err(_) => Vec::new(),
-        }
+        self.0.events.send(event).await.map_err(|_| NotNow)?;
+        erased.await.map_err(|_| NotNow)
     }
 
     /// What is kept of one session, for whoever can name it.
-    pub async fn record(&self, session: [u8; 16]) -> Option<Record> {
+    ///
+    /// # Errors
+    /// While the store fails.
+    pub async fn record(&self, session: [u8; 16]) -> Result<Option<Record>, NotNow> {
         let (done, told) = oneshot::channel();
-        self.0.events.send(Event::Look(session, done)).await.ok()?;
-        told.await.ok().flatten()
+        let event = Event::Look(session, done);
+        self.0.events.send(event).await.map_err(|_| NotNow)?;
+        told.await.map_err(|_| NotNow)
     }
 
     /// Waits until everything recorded so far is in the store, or the writer has ended.

@@ -33,6 +33,11 @@ pub struct Record {
     pub open: bool,
 }
 
+/// The store fails: what is kept of a session cannot be told or erased now.
+#[derive(Debug, thiserror::Error)]
+#[error("what is kept of sessions cannot be told or erased now; try again later")]
+pub struct NotNow;
+
 /// Tells which numbers (of sessions, or of viewers) are to go.
 pub type Chosen = Box<dyn Fn(&[u8; 16]) -> bool + Send + Sync>;
 

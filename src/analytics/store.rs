@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
+use sqlx::migrate::MigrateError;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -91,10 +92,7 @@ pub enum StoreError {
     Missing { dir: PathBuf },
     /// The tables are of another version, or not ours.
     #[error("the tables of {file} cannot be brought up to date: {source}; move the file away to start anew")]
-    Tables {
-        file: PathBuf,
-        source: sqlx::migrate::MigrateError,
-    },
+    Tables { file: PathBuf, source: MigrateError },
     /// A file that was made by another program.
     #[error("{file} is not there, or is no database of Louver's; give a louver.db")]
     NotOurs { file: PathBuf },
@@ -112,7 +110,7 @@ pub enum StoreError {
     #[error(
         "the tables in PostgreSQL cannot be brought up to date: {0}; look at the schema louver and its rights"
     )]
-    TablesThere(sqlx::migrate::MigrateError),
+    TablesThere(MigrateError),
     /// What was written is no longer there.
     #[error("the tables of the session store were emptied or replaced; they are filled anew")]
     Replaced,
@@ -130,16 +128,30 @@ impl StoreError {
     fn is_of_the_moment(&self) -> bool {
         match self {
             Self::Stuck => true,
-            // A certificate that is none of the server's comes as data that are not valid.
-            Self::Database(sqlx::Error::Io(error)) => error.kind() != io::ErrorKind::InvalidData,
-            // Classes of SQLSTATE: connections, resources, operators' intervention.
-            Self::Database(sqlx::Error::Database(error)) => error
-                .code()
-                .is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))),
+            Self::Database(error)
+            | Self::TablesThere(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+                passes(error)
+            }
             _ => false,
         }
     }
 }
+
+fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        // A certificate that is none of the server's comes as data that are not valid.
+        sqlx::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
+        // Classes of SQLSTATE: connections, resources, operators' intervention; and a lock that somebody else holds.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            let class = ["08", "53", "57"].iter().any(|class| code.starts_with(class));
+            class || code == LOCK_NOT_AVAILABLE
+        }),
+        _ => false,
+    }
+}
+
+/// What PostgreSQL says when somebody else holds a table for longer than `lock_timeout`.
+pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// A PostgreSQL server and a database on it. Cheap to clone; its text and its password are shown nowhere.
 #[derive(Clone)]

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -23,7 +25,7 @@ use crate::rights::registry::Registry;
 use crate::rights::share::Share;
 use crate::rights::share::Shares;
 
-/// How often it is looked whether a command erased something.
+/// How often it is looked whether something is to be erased.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Consents: so many at once, and then one in so long. Each takes a line of a file for years.
@@ -46,6 +48,8 @@ struct Desk {
     consents: Budget,
     wrong: Budget,
     right: Budget,
+    /// Whether something that has a tombstone may still be in the store, which failed when it was to be erased.
+    owed: AtomicBool,
 }
 
 /// A consent that was given. No `Debug`: the token is its holder's.
@@ -75,6 +79,7 @@ impl Rights {
             consents: Budget::new(consents.0, consents.1),
             wrong: Budget::new(wrong.0, wrong.1),
             right: Budget::new(right.0, right.1),
+            owed: AtomicBool::new(false),
         }));
         let desk = rights.clone();
         tasks.spawn("erasures", |stop| async move {
@@ -116,7 +121,7 @@ impl Rights {
     }
 
     /// Takes a consent back, and erases what hangs on it: sessions of the days that are still kept, as far as their rows
-    /// have a number. How many sessions that were.
+    /// have a number. How many sessions that were; while the store fails, none yet: they go as soon as they can.
     ///
     /// # Errors
     /// When it is none of ours, or cannot be noted.
@@ -131,14 +136,15 @@ impl Rights {
     /// What is kept of the session that this is the receipt of.
     ///
     /// # Errors
-    /// When it is none of ours, or nothing of that session is kept any more: nobody is told which.
+    /// When it is none of ours, or nothing of that session is kept any more: nobody is told which. And while the store
+    /// fails.
     pub async fn read(&self, receipt: &str) -> Result<Record, RightsError> {
         let session = self.0.registry.session(receipt).ok_or(RightsError::Unknown);
         let session = self.limited(session)?;
         if !self.0.right.take(self.0.clock.now()) {
             return Err(RightsError::TooMany);
         }
-        let record = self.0.recorder.record(session).await;
+        let record = self.recorded(session).await?;
         let record = self.limited(record.ok_or(RightsError::Unknown))?;
         self.note(Action::ReceiptRead, 0);
         Ok(record)
@@ -154,10 +160,12 @@ impl Rights {
         if !self.0.right.take(self.0.clock.now()) {
             return Err(RightsError::TooMany);
         }
-        let there = self.0.recorder.record(session).await;
+        let there = self.recorded(session).await?;
         self.limited(there.ok_or(RightsError::Unknown))?;
         self.blocking(move |registry| registry.erase(&receipt)).await?;
-        self.0.recorder.erase(session).await;
+        if self.0.recorder.erase(session).await.is_err() {
+            self.0.owed.store(true, Ordering::Release);
+        }
         self.note(Action::ReceiptErased, 1);
         Ok(())
     }
@@ -174,6 +182,11 @@ impl Rights {
         }
         self.0.shares.count_view(&share);
         Ok(share)
+    }
+
+    async fn recorded(&self, session: [u8; 16]) -> Result<Option<Record>, RightsError> {
+        let record = self.0.recorder.record(session).await;
+        record.map_err(|_| RightsError::NotNow)
     }
 
     /// What is none of ours costs a try. Who has a right one is let through whatever others try.
@@ -211,17 +224,17 @@ impl Rights {
         }
     }
 
-    /// While it runs: a command may have erased something.
+    /// While it runs: a command may have erased something, or the store could not when it should.
     async fn erase_news(&self) {
         let news = self
             .blocking(|registry| Ok(registry.tombstones().take_news()?))
             .await;
-        match news {
-            Ok(true) => {
-                self.erase_chosen().await;
-            }
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "What commands erased cannot be read."),
+        let owed = self.0.owed.swap(false, Ordering::AcqRel);
+        if owed || matches!(news, Ok(true)) {
+            self.erase_chosen().await;
+        }
+        if let Err(error) = news {
+            tracing::warn!(%error, "What commands erased cannot be read.");
         }
     }
 
@@ -229,7 +242,10 @@ impl Rights {
     /// a backup may have them longer.
     async fn erase_chosen(&self) -> usize {
         let chosen = self.0.registry.tombstones().chosen();
-        let gone = self.0.recorder.erase_all(Box::new(chosen)).await;
+        let Ok(gone) = self.0.recorder.erase_all(Box::new(chosen)).await else {
+            self.0.owed.store(true, Ordering::Release);
+            return 0;
+        };
         let count = gone.len();
         let noted = self.blocking(move |registry| registry.bury(&gone)).await;
         if let Err(error) = noted {

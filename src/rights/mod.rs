@@ -80,6 +80,8 @@ pub enum RightsError {
     Full,
     #[error("the files of consents and erasures cannot be used ({0}); look at the data directory")]
     File(io::ErrorKind),
+    #[error("what is kept of sessions cannot be told or erased now; try again later")]
+    NotNow,
 }
 
 impl From<io::Error> for RightsError {

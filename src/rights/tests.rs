@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -108,6 +110,7 @@ impl Rig {
                 .recorder
                 .record(session)
                 .await
+                .unwrap()
                 .is_none_or(|row| row.day.is_none())
             {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -141,7 +144,7 @@ impl Rig {
     /// The relay erases by itself what it finds to be erased; it looks every now and then.
     async fn until_erased(&self, session: [u8; 16]) {
         let gone = async {
-            while self.recorder.record(session).await.is_some() {
+            while self.recorder.record(session).await.unwrap().is_some() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -444,4 +447,31 @@ async fn nothing_of_tokens_and_receipts_is_in_any_file() {
             assert!(!found, "{} has some of it", path.display());
         }
     }
+}
+
+/// What viewers are told while the store fails is true, and what they wish is done once it works.
+#[tokio::test]
+async fn what_is_erased_while_the_store_fails_is_gone_once_it_works() {
+    let rig = Rig::start(Consent::OptIn).await;
+    let token = rig.rights.give(None).await.unwrap().token;
+    let (mine, receipt) = rig.begin(1, Some(&token));
+    let receipt = receipt.unwrap();
+    let session = mine.id().unwrap();
+    rig.recorder.flushed().await;
+    assert!(rig.read(&receipt).await.is_some());
+    let file = SqliteConnectOptions::new().filename(rig.dir.path().join("louver.db"));
+    let mut other = file.connect().await.unwrap();
+    let away = sqlx::raw_sql("ALTER TABLE sessions RENAME TO elsewhere");
+    away.execute(&mut other).await.unwrap();
+    drop(mine);
+    let told = rig.rights.erase(secret(&receipt)).await;
+    assert!(
+        matches!(told, Err(RightsError::NotNow)),
+        "not \"nothing of that\": {told:?}"
+    );
+    assert_eq!(rig.rights.withdraw(token).await.unwrap(), 0, "none yet");
+    let back = sqlx::raw_sql("ALTER TABLE elsewhere RENAME TO sessions");
+    back.execute(&mut other).await.unwrap();
+    rig.until_erased(session).await;
+    rig.stop().await;
 }

@@ -100,6 +100,7 @@ impl From<RightsError> for Problem {
             RightsError::NotAsked => Self::consent_not_asked(),
             RightsError::TooMany => Self::too_many_tries(),
             RightsError::Full => Self::no_more_kept(),
+            RightsError::NotNow => Self::no_statistics(),
             RightsError::File(_) => {
                 tracing::warn!(%error, "A viewer's wish could not be noted.");
                 Self::not_noted()

@@ -4,8 +4,8 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -18,6 +18,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::sqlite::SqliteConnection;
 
+use crate::canary::Canary;
 use crate::clips;
 use crate::http;
 use crate::peers::Transport;
@@ -51,10 +52,19 @@ fn options() -> Options {
     Options::publish().config("[privacy]\nk = 1")
 }
 
+/// Where viewer `n` is.
+fn host(n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 73, 91, n)
+}
+
 /// Viewer `n` comes, watches a moment and leaves.
 fn visit(relay: &Relay, n: u8) {
-    let address = IpAddr::V4(Ipv4Addr::new(127, 0, 3, n));
-    Viewer::watch(Conn::open(address, relay.addr("rtsp")), "cam", Transport::Tcp).leave();
+    Viewer::watch(
+        Conn::open(host(n).into(), relay.addr("rtsp")),
+        "cam",
+        Transport::Tcp,
+    )
+    .leave();
 }
 
 /// What the statistics say; `None` while they cannot be asked.
@@ -84,7 +94,10 @@ fn sessions_are_stored_afterwards(
     begin: impl Fn(&Relay),
     end: impl FnOnce(&Relay),
 ) {
-    let relay = Relay::start(options);
+    let mut relay = Relay::start(options);
+    for n in (1..=BEFORE).chain((1..=MEANWHILE).map(|n| 100 + n)) {
+        relay.expect_no_trace_of(Canary::Addr(host(n)));
+    }
     let _publisher = ffmpeg::publish_on(clips::h264(), &relay.rtsp("cam"), Transport::Tcp);
     relay.wait_for_state("cam", "ready");
     let over = AtomicBool::new(false);
@@ -116,7 +129,12 @@ fn sessions_are_stored_afterwards(
         over.store(true, Ordering::Release);
         watching.join().expect("not one packet is missing");
     });
-    relay.stop();
+    let log = relay.stop();
+    if trouble == Trouble::Lasts {
+        for words in ["Sessions cannot be stored now", "The session store works again"] {
+            assert_eq!(log.matches(words).count(), 1, "{words}:\n{log}");
+        }
+    }
 }
 
 struct Ends<'e>(&'e AtomicBool);
@@ -127,10 +145,16 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// Does something in a runtime of its own.
-fn at_once<T>(what: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.unwrap().block_on(what)
+const BALLAST: &str = "ballast";
+
+/// Leaves no room on a disk.
+fn fill(disk: &Path) {
+    let mut ballast = File::options();
+    let ballast = ballast.create(true).append(true);
+    let mut ballast = ballast.open(disk.join(BALLAST)).unwrap();
+    for size in [1 << 16, 1 << 10, 1] {
+        while ballast.write_all(&vec![0; size]).is_ok() {}
+    }
 }
 
 #[test]
@@ -138,16 +162,9 @@ fn a_full_disk_loses_no_session() {
     sessions_are_stored_afterwards(
         options().disk(8 << 10),
         Trouble::Lasts,
-        |relay| {
-            // More than once: what fails gives back the room of the write-ahead log.
-            let mut ballast = File::options();
-            let ballast = ballast.create(true).append(true);
-            let mut ballast = ballast.open(relay.disk().join("ballast")).unwrap();
-            for size in [1 << 16, 1 << 10, 1] {
-                while ballast.write_all(&vec![0; size]).is_ok() {}
-            }
-        },
-        |relay| std::fs::remove_file(relay.disk().join("ballast")).unwrap(),
+        // More than once: what fails gives back the room of the write-ahead log.
+        |relay| fill(&relay.disk()),
+        |relay| std::fs::remove_file(relay.disk().join(BALLAST)).unwrap(),
     );
 }
 
@@ -238,20 +255,47 @@ fn a_locked_table_loses_no_session() {
 }
 
 #[test]
+fn a_full_tablespace_loses_no_session() {
+    let server = Postgres::with_small_disk(4 << 10);
+    let small = server.small().display().to_string();
+    // One statement each: it is refused in a transaction with others.
+    server.execute(&format!("CREATE TABLESPACE small LOCATION '{small}'"));
+    server.execute("ALTER ROLE louver SET default_tablespace = small");
+    let disk = server.small_from_outside();
+    sessions_are_stored_afterwards(
+        with_database(&server.address),
+        Trouble::Lasts,
+        |_| {
+            // Few rows have room in a page: who comes now needs another one.
+            server.execute("ALTER TABLE louver.sessions SET (fillfactor = 10)");
+            fill(&disk);
+        },
+        |_| std::fs::remove_file(disk.join(BALLAST)).unwrap(),
+    );
+    let log = String::from_utf8_lossy(&server.log()).into_owned();
+    assert!(log.contains("No space left on device"), "{log}");
+}
+
+#[test]
+fn a_right_that_is_taken_away_loses_no_session() {
+    let server = Postgres::start();
+    server.execute("CREATE ROLE relay LOGIN");
+    server.execute("GRANT CREATE ON DATABASE postgres TO relay");
+    sessions_are_stored_afterwards(
+        with_database(&server.address_of("relay")),
+        Trouble::Lasts,
+        |_| server.execute("REVOKE INSERT ON louver.spans FROM relay"),
+        |_| server.execute("GRANT INSERT ON louver.spans TO relay"),
+    );
+}
+
+#[test]
 fn tables_that_vanish_lose_nobody_who_comes_after() {
     let server = Postgres::start();
     sessions_are_stored_afterwards(
         with_database(&server.address),
         Trouble::Passes,
-        |_| {
-            at_once(async {
-                let mut db = PgConnection::connect(&server.address).await.unwrap();
-                sqlx::raw_sql("DROP SCHEMA louver CASCADE")
-                    .execute(&mut db)
-                    .await
-                    .unwrap();
-            });
-        },
+        |_| server.execute("DROP SCHEMA louver CASCADE"),
         |_| {},
     );
 }

@@ -6,6 +6,7 @@ mod days;
 mod keys;
 mod past;
 mod private;
+mod privileges;
 mod published;
 mod residue;
 mod trouble;

@@ -6,6 +6,7 @@ use crate::analytics::closed;
 use crate::analytics::days;
 use crate::analytics::purge;
 use crate::analytics::purge::Gone;
+use crate::analytics::purge::Swept;
 use crate::analytics::tallies::Kind;
 use crate::analytics::visits;
 use crate::analytics::visits::Visit;
@@ -57,9 +58,25 @@ impl Writer {
             self.gone = Some(gone);
             self.kept_from = Some(kept_from);
         }
-        let swept = self.gone.is_none() || purge::sweep(db).await?;
-        if let Some(gone) = self.gone.take_if(|_| swept) {
-            self.prove(gone).await;
+        if self.gone.is_none() {
+            return Ok(());
+        }
+        match purge::sweep(db).await? {
+            Swept::Busy => {}
+            Swept::Gone => {
+                if let Some(gone) = self.gone.take() {
+                    self.prove(gone).await;
+                }
+            }
+            // The next hour tries again.
+            Swept::NotOurs => {
+                self.gone = None;
+                self.metrics.lose(Reason::NotGone, 1);
+                tracing::error!(
+                    "Rows that were deleted still lie in PostgreSQL: tables of the schema louver belong to another \
+                     role. Make the relay's role their owner."
+                );
+            }
         }
         Ok(())
     }

@@ -4,11 +4,12 @@
 //! seconds while anybody watches it notes that it is alive, looks whether the wall clock stepped, whether a view
 //! reached ten seconds, and whether an hour is to be added up. When the store fails (a full disk, a lock, a file or a
 //! server that vanished), what is not stored stays in memory and is tried again; beyond a bound the queue is left to
-//! fill, and the recorder counts what does not fit. Video never waits for any of it. Here is what becomes of events and
-//! of trouble; `hours` adds up, `erasing` is about single sessions that somebody names.
+//! fill, and the recorder counts what does not fit. Video never waits for any of it. Here is what becomes of events;
+//! `hours` adds up, `erasing` is about single sessions that somebody names, `trouble` says what fails.
 
 mod erasing;
 mod hours;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -43,8 +44,9 @@ use crate::analytics::single::Chosen;
 use crate::analytics::single::Record;
 use crate::analytics::tallies::Tally;
 use crate::analytics::visits::Pool;
+use crate::analytics::writer::trouble::Failing;
+use crate::analytics::writer::trouble::Work;
 use crate::telemetry::Metrics;
-use crate::telemetry::Reason;
 
 /// How often the run says that it is alive: what a `kill -9` can lose of the watch time of a session.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -114,7 +116,7 @@ struct Writer {
     looks: Vec<([u8; 16], oneshot::Sender<Option<Record>>)>,
     /// Sessions that were erased before their hour was added up.
     erased: HashSet<[u8; 16]>,
-    failing: bool,
+    failing: Failing,
     /// The first moment of the hours that were kept when hours were last added up.
     kept_from: Option<i64>,
     /// What was deleted and may still lie in a file.
@@ -147,7 +149,7 @@ impl Writer {
             erasures: Vec::new(),
             looks: Vec::new(),
             erased: HashSet::new(),
-            failing: false,
+            failing: Failing::default(),
             kept_from: None,
             gone: None,
         }
@@ -165,7 +167,7 @@ impl Writer {
     async fn take(&mut self, batch: &mut Vec<Event>) {
         self.note(batch);
         let asked = !self.flushes.is_empty() || !self.erasures.is_empty() || !self.looks.is_empty();
-        if !self.failing || asked {
+        if !self.failing.at(Work::Storing) || asked {
             self.store().await;
         }
         self.erase().await;
@@ -255,7 +257,7 @@ impl Writer {
         let kept_from = calendar::kept_from(self.now_ms(), &self.store.options().time_zone);
         if self.db.is_some() && (self.kept_from != Some(kept_from) || self.gone.is_some()) {
             let done = self.add_up(kept_from).await;
-            self.report(done);
+            self.report(Work::AddingUp, done);
         }
     }
 
@@ -266,7 +268,7 @@ impl Writer {
             let done = tokio::time::timeout(STUCK, self.try_store()).await;
             let done = done.unwrap_or(Err(StoreError::Stuck));
             let failed = done.is_err();
-            self.report(done);
+            self.report(Work::Storing, done);
             if failed || self.changed.is_empty() {
                 break;
             }
@@ -412,27 +414,6 @@ impl Writer {
         self.run = None; // the new file may get the old one's identity
     }
 
-    /// Says once that the store fails, and once that it works again.
-    fn report(&mut self, done: Result<(), StoreError>) {
-        match done {
-            Ok(()) if self.failing => {
-                self.failing = false;
-                self.store.fails(false);
-                tracing::info!("The session store works again.");
-            }
-            Ok(()) => {}
-            Err(error) => {
-                self.db = None;
-                self.metrics.lose(Reason::StoreFailed, 1);
-                if !self.failing {
-                    self.failing = true;
-                    self.store.fails(true);
-                    tracing::warn!(%error, "Sessions cannot be stored now. They are kept and tried again.");
-                }
-            }
-        }
-    }
-
     /// Ends what is open, stores it and leaves the database tidy.
     async fn end(mut self) {
         let now = self.now_ms();
@@ -459,7 +440,7 @@ impl Writer {
             Ok(Err(error)) => tracing::warn!(%error, "The session store was not closed well."),
             Err(_) => tracing::warn!("The session store did not close in time."),
         }
-        if self.failing {
+        if self.failing.at(Work::Storing) {
             let lost = self.known.len();
             tracing::error!(lost, "The session store failed to the end. Sessions are lost.");
         }
