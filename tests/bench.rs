@@ -1,6 +1,8 @@
 //! `louver-bench` with few readers and short windows: does every scenario run, and do its counts add up?
 //!
 //! Not here: how long anything takes, and how much memory; a debug build on a busy machine proves nothing about that.
+//! Nor a search for traces of viewers: these readers come from 127.0.0.1 and name no agent, so there is nothing of theirs
+//! that could be told from the relay's own.
 #![allow(
     clippy::unwrap_used,
     clippy::tests_outside_test_module,

@@ -457,7 +457,8 @@ fn completions_are_made_for_every_shell() {
     }
 }
 
-/// The real program, away from the configuration and data of whoever runs the tests.
+/// The real program, away from the configuration and data of whoever runs the tests. Nobody ever watches it here, so
+/// there are no traces of viewers to search for.
 fn louver(words: &[&str]) -> Output {
     let home = tempfile::tempdir().expect("there is room for temporary files");
     Command::new(env!("CARGO_BIN_EXE_louver"))

@@ -13,6 +13,8 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
+use crate::canary;
+use crate::canary::Canary;
 use crate::peers::ffmpeg;
 
 /// Seconds that all of it may take, on a busy machine too.
@@ -88,6 +90,15 @@ impl Outcome {
         let log = self.text(&format!("{name}.log"));
         assert_eq!(self.text(&format!("{name}.status")), "0", "{log}");
         assert!(!log.contains("panicked at"), "{log}");
+        self.assert_no_trace(name);
+    }
+    /// Nor does it know who watched.
+    #[track_caller]
+    fn assert_no_trace(&self, name: &str) {
+        let mut seen = canary::files(&self.out.join(format!("{name}.data")));
+        assert!(!seen.is_empty(), "a relay keeps something: {}", self.log);
+        seen.push(("the log".to_owned(), self.bytes(&format!("{name}.log"))));
+        canary::assert_none(&Canary::always(), &seen);
     }
     #[track_caller]
     fn log_line(&self, name: &str, part: &str) -> String {
@@ -205,6 +216,12 @@ fn a_reader_stays_while_the_camera_is_unplugged_and_comes_back_under_another_num
     assert_ne!(OUTCOME.text("node-before"), OUTCOME.text("node-after"));
     assert_eq!(OUTCOME.text("replug-reader.log"), "", "the reader complained");
     OUTCOME.assert_clean("replug");
+}
+
+#[test]
+fn what_is_told_of_cameras_names_nobody_who_watches() {
+    let told = ["unplugged.json", "plugged.json"].map(|name| (name.to_owned(), OUTCOME.bytes(name)));
+    canary::assert_none(&Canary::always(), &told);
 }
 
 #[test]

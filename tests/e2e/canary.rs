@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -124,6 +125,30 @@ fn hex(bytes: &[u8]) -> String {
 
 fn percent(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// Every file in a directory and below, if there is one.
+pub fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut seen = vec![];
+    let mut dirs: Vec<_> = dir.exists().then(|| dir.to_path_buf()).into_iter().collect();
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                seen.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    seen
+}
+
+/// That no canary is in any of these places.
+#[track_caller]
+pub fn assert_none(canaries: &[Canary], seen: &[(String, Vec<u8>)]) {
+    let found = scan(canaries, seen);
+    assert!(found.is_empty(), "traces of viewers:\n{}", found.join("\n"));
 }
 
 /// Every place where a canary was found, as `CANARY is in PLACE as FORM`.

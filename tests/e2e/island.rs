@@ -10,9 +10,12 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 
+use crate::canary;
+use crate::canary::Canary;
+use crate::link;
 use crate::relay::kill;
 
-/// A network namespace with the relay in it.
+/// A network namespace with the relay in it. When dropped, what the relay left is searched for traces of viewers.
 pub struct Island {
     relay: Child,
     dir: tempfile::TempDir,
@@ -48,7 +51,7 @@ impl Island {
         cmd.args(["--net", "sh", "-c", &format!("{UP} exec \"$@\""), "sh"]);
         cmd.args([env!("CARGO_BIN_EXE_louver"), "run", "--config"])
             .arg(&config);
-        cmd.arg("--data-dir").arg(dir.path());
+        cmd.arg("--data-dir").arg(dir.path().join("data"));
         cmd.args(paths.iter().map(|p| format!("{p}=publish:")));
         let log = File::create(dir.path().join("log")).unwrap();
         let mut relay = cmd.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
@@ -110,7 +113,14 @@ impl Drop for Island {
         let _ = self.relay.wait();
         if std::thread::panicking() {
             eprintln!("--- log of the relay\n{}", self.log());
+            return;
         }
+        let mut seen = canary::files(&self.dir.path().join("data"));
+        assert!(!seen.is_empty(), "a relay keeps something");
+        seen.push(("the log".to_owned(), self.log().into_bytes()));
+        let mut canaries = Canary::always();
+        canaries.push(Canary::PlainAddr(link::READERS));
+        canary::assert_none(&canaries, &seen);
     }
 }
 

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -124,7 +125,8 @@ impl Link {
             _between: between,
         };
         eventually("the link is up", || link.journal.exists().then_some(()));
-        for (pid, address) in [(island.pid(), RELAY), (link.far.id(), "10.9.0.2")] {
+        let readers = READERS.to_string();
+        for (pid, address) in [(island.pid(), RELAY), (link.far.id(), &readers)] {
             let script = format!("ip addr add {address}/24 dev eth0 && ip link set eth0 up gso_max_segs 1");
             let status = island::enter(pid, Command::new("sh").args(["-c", &script]))
                 .status()
@@ -163,6 +165,9 @@ impl Link {
 
 /// The relay's address there.
 pub const RELAY: &str = "10.9.0.1";
+
+/// Where the far side is.
+pub const READERS: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 
 impl Drop for Link {
     fn drop(&mut self) {

@@ -424,8 +424,7 @@ impl Relay {
     }
     #[track_caller]
     fn assert_no_canary(&self, seen: &[(String, Vec<u8>)]) {
-        let found = canary::scan(&self.canaries, seen);
-        assert!(found.is_empty(), "traces of viewers:\n{}", found.join("\n"));
+        canary::assert_none(&self.canaries, seen);
     }
     /// Starts the log anew: what was told to the administrator on purpose is not searched.
     pub fn forget_log(&self) {
@@ -443,21 +442,12 @@ impl Relay {
     }
     /// The log and every file of the data directory.
     fn left_behind(&self) -> Vec<(String, Vec<u8>)> {
-        let mut seen = vec![("the log".to_owned(), self.log().into_bytes())];
-        let mut dirs = vec![match self.child {
+        let data = match self.child {
             Some(_) => self.disk(),
             None => self.data_dir(),
-        }];
-        while let Some(dir) = dirs.pop() {
-            for entry in std::fs::read_dir(dir).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    dirs.push(path);
-                } else {
-                    seen.push((path.display().to_string(), std::fs::read(&path).unwrap()));
-                }
-            }
-        }
+        };
+        let mut seen = canary::files(&data);
+        seen.push(("the log".to_owned(), self.log().into_bytes()));
         seen
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// What the program answers to these words: its exit status, and all that it printed.
+/// What the program answers to these words: its exit status, and all that it printed. No relay runs here.
 fn louver(words: &[&str]) -> (Option<i32>, String) {
     let out = Command::new(env!("CARGO_BIN_EXE_louver"))
         .args(words)

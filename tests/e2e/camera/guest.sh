@@ -43,9 +43,9 @@ node_of() { # NAME
 	return 1
 }
 
-# Starts a relay and waits until it listens. Sets relay (its pid), rtsp and http.
+# Starts a relay and waits until it listens. Sets relay (its pid), data (its directory), rtsp and http.
 start_relay() { # NAME [SETPRIV ARGS... --] SOURCE...
-	local name=$1 data command=()
+	local name=$1 command=()
 	shift
 	if [[ ${1-} == setpriv ]]; then
 		while [[ $1 != -- ]]; do
@@ -66,13 +66,14 @@ start_relay() { # NAME [SETPRIV ARGS... --] SOURCE...
 	http=$(sed -n 's/^listening http //p' "$data/listening")
 }
 
-# Ends the relay; its exit status goes to NAME.status.
+# Ends the relay; its exit status goes to NAME.status, what it kept to NAME.data.
 stop_relay() { # NAME
 	local status=0
 	sed -n 's/^VmRSS:[^0-9]*//p' "/proc/$relay/status" >"$out/$1.rss"
 	kill -TERM "$relay"
 	wait "$relay" || status=$?
 	echo "$status" >"$out/$1.status"
+	cp -r "$data" "$out/$1.data"
 }
 
 # Decodes a path in the background into thumbnails. Sets reader (its pid).
