@@ -42,6 +42,7 @@ mod devices; // makes of cameras and their quirks
 mod dialogues; // the rules of RTSP, as dialogues by hand
 mod exports; // statistics that leave
 mod groups; // who reads by multicast
+mod guesses; // what answers tell of users, paths and tokens
 mod leftovers; // what crashes, endings and crowds leave
 mod limits; // each limit of the configuration
 mod matrix; // every publisher with every reader, as README has them

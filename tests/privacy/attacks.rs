@@ -211,8 +211,13 @@ const ATTACKS: &[Attack] = &[
     ),
     held(
         18,
-        "forged receipts and consents",
+        "forged receipts and consents, and guesses at what there is",
         &[
+            "a18_no_time_tells_whether_there_is_a_user_of_a_name",
+            "a18_no_time_tells_whether_there_is_a_share_a_consent_or_a_session",
+            "a18_a_hundred_thousand_guesses_open_nothing",
+            "a18_who_has_no_credentials_gets_the_same_answer_whatever_there_is",
+            "a18_tokens_that_do_not_count_get_the_same_answer_whatever_they_name",
             "forged_receipts_are_unknown_and_tries_are_limited_but_not_for_who_has_a_right_one",
             "only_who_shows_a_consent_that_counts_is_counted",
             "a_link_shows_the_days_before_today_until_it_expires_or_is_revoked",

@@ -11,6 +11,7 @@
 
 mod a01_brute_force;
 mod a16_addresses;
+mod a18_guesses;
 mod a26_levels;
 mod a29_importer;
 mod absent;

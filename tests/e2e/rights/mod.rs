@@ -5,6 +5,7 @@
 //! Hours and days pass by moving what is stored into the past while the program does not run.
 
 mod consents; // who agrees, and who objects
+mod guesses; // who has no right token
 mod receipts; // who sees and erases a session
 mod shares; // what the operator shows to others
 
