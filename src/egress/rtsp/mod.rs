@@ -283,7 +283,8 @@ pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
     // One sender for the readers of all listeners.
     let udp = listeners.iter().find_map(|l| l.udp.as_ref());
     let groups = context.options.get().multicast.zip(udp);
-    let groups = groups.map(|(options, udp)| Arc::new(Groups::new(options, Arc::clone(udp))));
+    let groups = groups.map(|(options, udp)| Groups::new(options, Arc::clone(udp), Arc::clone(&context.hub)));
+    let groups = groups.map(Arc::new);
     let server = Arc::new(Server {
         context,
         fanouts,

@@ -23,6 +23,7 @@ use crate::egress::rtsp::routes::Heard;
 use crate::egress::rtsp::udp::UdpPair;
 use crate::egress::rtsp::way::Ports;
 use crate::egress::rtsp::way::Way;
+use crate::hub::Hub;
 use crate::hub::PathName;
 use crate::hub::Stream;
 use crate::media::TrackId;
@@ -48,17 +49,19 @@ pub struct Multicast {
 pub(super) struct Groups {
     options: Multicast,
     sockets: Arc<UdpPair>,
-    /// Which group a path has: it keeps it, as long as there are enough.
+    hub: Arc<Hub>,
+    /// Which group a path has: it keeps it, as long as there are enough, even while there is no such path.
     numbers: Mutex<HashMap<PathName, u32>>,
     senders: Mutex<HashMap<u64, Weak<Sender>>>,
 }
 
 impl Groups {
-    pub(super) fn new(options: Multicast, sockets: Arc<UdpPair>) -> Self {
+    pub(super) fn new(options: Multicast, sockets: Arc<UdpPair>, hub: Arc<Hub>) -> Self {
         sockets.set_multicast(options.ttl);
         Self {
             options,
             sockets,
+            hub,
             numbers: Mutex::default(),
             senders: Mutex::default(),
         }
@@ -69,7 +72,13 @@ impl Groups {
         let number = match numbers.get(path) {
             Some(number) => *number,
             None => {
-                let free = (0..self.options.groups).find(|n| !numbers.values().any(|taken| taken == n))?;
+                let all = 0..self.options.groups;
+                if numbers.len() >= all.len() {
+                    numbers.retain(|path, _| self.hub.find(path.as_str()).is_some());
+                }
+                let free = all
+                    .into_iter()
+                    .find(|n| !numbers.values().any(|taken| taken == n))?;
                 numbers.insert(path.clone(), free);
                 free
             }
@@ -171,9 +180,21 @@ impl Drop for Sender {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
+    use crate::base::clock::ManualClock;
+    use crate::hub;
+    use crate::telemetry::Metrics;
 
     fn groups(count: u32) -> Groups {
+        groups_of(count, &hub())
+    }
+    fn hub() -> Arc<Hub> {
+        let clock = ManualClock::new(UNIX_EPOCH);
+        Hub::new(hub::Options::default(), clock, Metrics::new())
+    }
+    fn groups_of(count: u32, hub: &Arc<Hub>) -> Groups {
         let options = Multicast {
             first: Ipv4Addr::new(239, 1, 2, 254),
             groups: count,
@@ -181,18 +202,26 @@ mod tests {
             ttl: 3,
         };
         let sockets = UdpPair::bind(Ipv4Addr::LOCALHOST.into(), (0, 0)).unwrap();
-        Groups::new(options, Arc::new(sockets))
+        Groups::new(options, Arc::new(sockets), Arc::clone(hub))
     }
 
     #[tokio::test]
     async fn each_path_has_a_group_of_its_own_and_keeps_it() {
         let name = |text: &str| PathName::parse(text).unwrap();
-        let groups = groups(3);
+        let hub = hub();
+        for path in ["a", "b", "c"] {
+            hub.configure(&name(path), "publish:");
+        }
+        let groups = groups_of(3, &hub);
         assert_eq!(groups.group(&name("a")), Some(Ipv4Addr::new(239, 1, 2, 254)));
         assert_eq!(groups.group(&name("b")), Some(Ipv4Addr::new(239, 1, 2, 255)));
         assert_eq!(groups.group(&name("a")), Some(Ipv4Addr::new(239, 1, 2, 254)));
         assert_eq!(groups.group(&name("c")), Some(Ipv4Addr::new(239, 1, 3, 0)));
         assert_eq!(groups.group(&name("d")), None, "there are no more");
+        hub.remove("b");
+        hub.configure(&name("d"), "publish:");
+        assert_eq!(groups.group(&name("d")), Some(Ipv4Addr::new(239, 1, 2, 255)));
+        assert_eq!(groups.group(&name("b")), None, "now it is another's");
         let told = groups.told(&name("c"), TrackId(2)).unwrap();
         assert_eq!(
             (told.destination.as_str(), told.ports, told.ttl),
