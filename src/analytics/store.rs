@@ -23,6 +23,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::SqliteError;
 use sqlx::sqlite::SqliteJournalMode;
 use sqlx::sqlite::SqliteSynchronous;
 
@@ -123,31 +124,39 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same may work a moment later: the server is not there, or starts, or has no room. That another
+    /// Whether the same may work a moment later: the server is not there, or starts, or there is no room. That another
     /// relay writes there is a mistake of whoever starts the second one.
     fn is_of_the_moment(&self) -> bool {
         match self {
             Self::Stuck => true,
-            Self::Database(error)
-            | Self::TablesThere(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
-                passes(error)
-            }
+            Self::Database(error) => passes(error),
+            Self::Tables { source, .. } | Self::TablesThere(source) => match source {
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => passes(error),
+                _ => false,
+            },
             _ => false,
         }
     }
 }
 
 fn passes(error: &sqlx::Error) -> bool {
-    match error {
+    let error = match error {
         // A certificate that is none of the server's comes as data that are not valid.
-        sqlx::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
-        // Classes of SQLSTATE: connections, resources, operators' intervention; and a lock that somebody else holds.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            let class = ["08", "53", "57"].iter().any(|class| code.starts_with(class));
-            class || code == LOCK_NOT_AVAILABLE
-        }),
-        _ => false,
+        sqlx::Error::Io(error) => return error.kind() != io::ErrorKind::InvalidData,
+        sqlx::Error::Database(error) => error,
+        _ => return false,
+    };
+    let code = error.code().unwrap_or_default();
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        // The lowest byte is the kind: SQLITE_BUSY, SQLITE_IOERR (also a disk without room for the index of the WAL),
+        // SQLITE_FULL.
+        return code
+            .parse::<u32>()
+            .is_ok_and(|code| matches!(code & 0xff, 5 | 10 | 13));
     }
+    // Classes of SQLSTATE: connections, resources, operators' intervention; and a lock that somebody else holds.
+    let class = ["08", "53", "57"].iter().any(|class| code.starts_with(class));
+    class || code == LOCK_NOT_AVAILABLE
 }
 
 /// What PostgreSQL says when somebody else holds a table for longer than `lock_timeout`.
@@ -208,8 +217,8 @@ enum Place {
 
 impl Store {
     /// Opens the store in `data_dir`, or on the server that the options name. To write, the directory and the file
-    /// are made (for the owner alone) and the tables brought up to date. A server that cannot be reached now is tried
-    /// again later.
+    /// are made (for the owner alone) and the tables brought up to date. A server that cannot be reached now, or a disk
+    /// without room, is tried again later.
     ///
     /// # Errors
     /// When the directory cannot be used, another relay uses it or the server's database, there is nothing to read yet,
@@ -230,8 +239,8 @@ impl Store {
         if mode == Mode::ReadWrite {
             match store.writer().await {
                 Ok(first) => *store.first() = Some(first),
-                Err(error) if store.file().is_none() && error.is_of_the_moment() => {
-                    tracing::warn!(%error, "The statistics' database cannot be reached. It is tried again.");
+                Err(error) if error.is_of_the_moment() => {
+                    tracing::warn!(%error, "The session store cannot be opened now. It is tried again.");
                 }
                 Err(error) => return Err(error),
             }

@@ -55,6 +55,8 @@ pub struct Options {
     pub listeners: Vec<&'static str>,
     /// Its data directory is a disk of its own, of so many KiB.
     disk: Option<u32>,
+    /// What is done to it (`$0`) before the relay starts.
+    first: String,
 }
 
 impl Options {
@@ -98,6 +100,11 @@ impl Options {
     /// With a data directory that is a small disk: a `tmpfs` that only the relay sees.
     pub fn disk(mut self, kib: u32) -> Self {
         self.disk = Some(kib);
+        self
+    }
+    /// With something done to that disk (`$0`) by `sh` before the relay starts.
+    pub fn first(mut self, script: &str) -> Self {
+        script.clone_into(&mut self.first);
         self
     }
     pub fn env(mut self, name: &'static str, value: &str) -> Self {
@@ -189,7 +196,8 @@ impl Relay {
         if !is_root() {
             cmd.args(["--user", "--map-root-user"]);
         }
-        let mount = format!("mount -t tmpfs -o size={kib}k,mode=700 none \"$0\" && exec \"$@\"");
+        let mount = format!("mount -t tmpfs -o size={kib}k,mode=700 none \"$0\" || exit");
+        let mount = format!("{mount}\n{}\nexec \"$@\"", self.options.first);
         cmd.args(["--mount", "sh", "-c", &mount]).arg(self.data_dir());
         cmd.arg(louver().get_program());
         cmd

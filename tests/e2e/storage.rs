@@ -169,6 +169,28 @@ fn a_full_disk_loses_no_session() {
 }
 
 #[test]
+fn a_disk_that_is_full_already_does_not_keep_the_relay_from_starting() {
+    let mut before = Relay::start(options());
+    before.signal("TERM");
+    before.wait(Duration::from_secs(5)).expect("it ends");
+    let data = before.data_dir().display().to_string();
+    let full = format!("cp -r {data}/. \"$0\"; cat /dev/zero >\"$0/{BALLAST}\" 2>/dev/null");
+    let relay = Relay::start(options().disk(8 << 10).first(&full));
+    let _publisher = ffmpeg::publish_on(clips::h264(), &relay.rtsp("cam"), Transport::Tcp);
+    relay.wait_for_state("cam", "ready");
+    let mut watchful = Watchful::of(&relay, "cam");
+    visit(&relay, 1);
+    watchful.watch(Duration::from_secs(1));
+    eventually("it is said that sessions wait", || {
+        (relay.metric("louver_sessions_unstored ") >= 2).then_some(())
+    });
+    std::fs::remove_file(relay.disk().join(BALLAST)).unwrap();
+    until_stored(&relay, 2);
+    watchful.watch(Duration::from_millis(200));
+    relay.stop();
+}
+
+#[test]
 fn a_locked_file_loses_no_session() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -196,8 +196,7 @@ async fn tables_of_another_role_are_not_taken_for_written_anew() {
     rig.stop().await;
 }
 
-/// The first start finds no room, or somebody who holds the list of migrations: the video begins, and the tables come
-/// later.
+/// Somebody holds the list of migrations: the video begins, and the tables come later.
 #[tokio::test]
 async fn tables_that_cannot_be_looked_at_now_do_not_keep_the_relay_from_starting() {
     let (home, mut admin, _) = Home::of_a_role().await;
