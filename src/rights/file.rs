@@ -1,7 +1,7 @@
 //! Files of lines that only grow, written by the relay and by commands at the same time.
 //!
-//! Who appends holds the file's lock, and knows all lines before. A line that was cut off by a power cut (it has no end)
-//! is taken away by who appends next. Only the owner can read them. Not here: what a line says.
+//! Who appends holds the file's lock, and knows all lines before; so does who puts another file in its place. A line that
+//! was cut off by a power cut (it has no end) is taken away by who appends next. Only the owner can read them. Not here: what a line says.
 
 use std::fs::File;
 use std::fs::OpenOptions;
@@ -12,6 +12,8 @@ use std::io::SeekFrom;
 use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
+
+use crate::base::whole;
 
 /// What is read at most: ten times what is ever written.
 const MOST_BYTES: u64 = 256 << 20;
@@ -26,11 +28,6 @@ impl Lines {
     /// There may be no such file yet.
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, read: 0 }
-    }
-
-    /// The file's name.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Lines that came since this was last asked. `begun_anew`: the file is shorter than it was, and these are all.
@@ -65,7 +62,50 @@ impl Lines {
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         bytes.truncate(whole);
         self.read += whole as u64;
-        String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
+        // What is no text is no line of ours; whoever reads lines notices.
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The file, made if it was not there, and its lock until it is closed.
+    fn locked(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        loop {
+            let file = options.open(&self.path)?;
+            file.lock()?;
+            if is_still(&file, &self.path)? {
+                return Ok(file);
+            }
+        }
+    }
+
+    /// Puts a file in the place of this one, made by `text` after `learn` saw all that others appended.
+    pub(super) fn replace<T>(
+        &mut self,
+        all: &mut T,
+        learn: impl FnOnce(&mut T, &News),
+        text: impl FnOnce(&mut T) -> Option<String>,
+    ) -> io::Result<()> {
+        let mut file = self.locked()?;
+        let news = self.news_of(&mut file)?;
+        learn(all, &news);
+        if let Some(text) = text(all) {
+            whole::write(&self.path, &text)?;
+            self.read = text.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// What came, to who has the lock.
+    fn news_of(&mut self, file: &mut File) -> io::Result<News> {
+        let begun_anew = file.metadata()?.len() < self.read;
+        if begun_anew {
+            self.read = 0;
+        }
+        let text = self.rest(file)?;
+        Ok(News { text, begun_anew })
     }
 
     /// Appends one line, made by `line` after `learn` saw what others appended meanwhile. `None` from `line`: nothing is to
@@ -76,18 +116,9 @@ impl Lines {
         learn: impl FnOnce(&mut T, &News),
         line: impl FnOnce(&mut T) -> Option<String>,
     ) -> io::Result<bool> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.truncate(false).open(&self.path)?;
-        file.lock()?; // until it is closed
-        let begun_anew = file.metadata()?.len() < self.read;
-        if begun_anew {
-            self.read = 0;
-        }
-        let text = self.rest(&mut file)?;
-        learn(all, &News { text, begun_anew });
+        let mut file = self.locked()?;
+        let news = self.news_of(&mut file)?;
+        learn(all, &news);
         let Some(mut line) = line(all) else {
             return Ok(false);
         };
@@ -99,6 +130,24 @@ impl Lines {
         self.read += line.len() as u64;
         Ok(true)
     }
+}
+
+/// Whether this path still leads to that open file: somebody may have put another one there before we had the lock.
+#[cfg(unix)]
+fn is_still(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let there = match std::fs::metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    let ours = file.metadata()?;
+    Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "as on the other systems")]
+fn is_still(_: &File, _: &Path) -> io::Result<bool> {
+    Ok(true) // an open file cannot be replaced there
 }
 
 /// What came.
@@ -114,6 +163,42 @@ mod tests {
 
     fn learn(all: &mut Vec<String>, news: &News) {
         all.extend(news.text.lines().map(str::to_owned));
+    }
+
+    #[test]
+    fn who_waited_for_the_lock_while_the_file_was_replaced_writes_into_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lines");
+        let mut a = Lines::new(path.clone());
+        let mut seen = Vec::new();
+        a.append(&mut seen, learn, |_| Some("one".into())).unwrap();
+        let (waits, waiting) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            a.replace(&mut seen, learn, |_| {
+                let path = path.clone();
+                let waits = waits.clone();
+                scope.spawn(move || {
+                    let mut b = Lines::new(path);
+                    waits.send(()).unwrap();
+                    b.append(&mut Vec::new(), learn, |_| Some("two".into())).unwrap();
+                });
+                waiting.recv().unwrap();
+                Some("new\n".into())
+            })
+            .unwrap();
+        });
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\ntwo\n");
+        assert_eq!(a.news().unwrap().text, "two\n");
+    }
+
+    #[test]
+    fn what_is_no_text_is_given_as_some_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lines");
+        std::fs::write(&path, b"one\n\xff\xfe\ntwo\n").unwrap();
+        let text = Lines::new(path).news().unwrap().text;
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.starts_with("one\n") && text.ends_with("\ntwo\n"), "{text:?}");
     }
 
     #[test]

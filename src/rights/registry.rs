@@ -106,17 +106,18 @@ impl Registry {
         }
     }
 
-    /// Takes a consent back, also one that is over, and puts up tombstones for all that hangs on it. Done twice is done.
+    /// Takes a consent back, also one that is over, and puts up tombstones for all that hangs on it. Done twice is done:
+    /// false when there was nothing left to do.
     ///
     /// # Errors
     /// When it is none of ours, or a file cannot be written.
-    pub fn withdraw(&self, token: &str) -> Result<(), RightsError> {
+    pub fn withdraw(&self, token: &str) -> Result<bool, RightsError> {
         let token = self.open(token).ok_or(RightsError::Unknown)?;
         let mut ledger = self.ledger();
         if ledger.standing(&token.id)? == Standing::Unknown {
             return Err(RightsError::Unknown);
         }
-        ledger.withdraw(&token.id, self.now().as_second())?;
+        let noted = ledger.withdraw(&token.id, self.now().as_second())?;
         drop(ledger);
         let today = self.today();
         let days = (-1..=MOST_ROW_DAYS + 1).filter_map(|back| today.checked_sub(back.days()).ok());
@@ -125,7 +126,7 @@ impl Registry {
             .chain([None])
             .map(|day| row_number(&token.id, &self.options.tenant, day))
             .collect();
-        self.entomb(&numbers)
+        Ok(self.bury(&numbers)? || noted)
     }
 
     /// Erases the session that this is the receipt of; what is in the store goes when the relay looks.
@@ -164,19 +165,19 @@ impl Registry {
         number_of(self.today())
     }
 
-    /// Puts up tombstones for those of these sessions that have none.
+    /// Puts up tombstones for those of these numbers that have none; false when all have.
     ///
     /// # Errors
     /// When the file cannot be written, or there is no room.
-    pub(super) fn bury(&self, sessions: &[[u8; 16]]) -> Result<(), RightsError> {
+    pub(super) fn bury(&self, numbers: &[[u8; 16]]) -> Result<bool, RightsError> {
         let tombstones = self.tombstones();
-        let without = sessions.iter().filter(|id| !tombstones.knows(id));
+        let without = numbers.iter().filter(|id| !tombstones.knows(id));
         let without: Vec<[u8; 16]> = without.copied().collect();
         drop(tombstones);
-        match without.is_empty() {
-            true => Ok(()),
-            false => self.entomb(&without),
+        if without.is_empty() {
+            return Ok(false);
         }
+        self.entomb(&without).map(|()| true)
     }
 
     fn entomb(&self, numbers: &[[u8; 16]]) -> Result<(), RightsError> {

@@ -357,11 +357,14 @@ async fn who_takes_a_consent_back_is_erased_and_counted_no_more_and_others_are_n
     assert!(rig.begin(1, Some(&tokens[0])).0.id().is_none(), "no more");
     assert!(!waits.may_begin(), "who was let in before and begins now");
     assert!(rig.begin(1, Some(&tokens[1])).0.id().is_some());
+    let size = || std::fs::metadata(rig.dir.path().join("erased")).unwrap().len();
+    let once = size();
     assert_eq!(
         rig.rights.withdraw(tokens[0].clone()).await.unwrap(),
         0,
         "twice is once"
     );
+    assert_eq!(size(), once, "and fills no disk");
     let forged = secret("c1.00.00");
     assert!(matches!(
         rig.rights.withdraw(forged).await.err(),

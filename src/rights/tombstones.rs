@@ -11,7 +11,6 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use crate::base::master::Master;
-use crate::base::whole;
 use crate::rights::file::Lines;
 use crate::rights::file::News;
 use crate::rights::seal::digest;
@@ -100,23 +99,21 @@ impl Tombstones {
         self.known.erased.is_empty()
     }
 
-    /// Takes away those that nothing can be under any more. For the start, before others write.
+    /// Takes away those that nothing can be under any more.
     pub(super) fn tidy(&mut self, today: u32) -> io::Result<()> {
         self.read()?;
-        let before = self.known.erased.len();
-        self.known.erased.retain(|_, until| *until >= today);
-        if self.known.erased.len() == before {
+        if self.known.erased.values().all(|until| *until >= today) {
             return Ok(());
         }
-        let path = self.lines.path().to_path_buf();
-        let lines = self.known.erased.iter();
-        let lines: String = lines
-            .map(|(name, until)| format!("{until} {}\n", hex(name)))
-            .collect();
-        whole::write(&path, &lines)?;
-        self.lines = Lines::new(path);
-        self.known.erased.clear();
-        self.read()
+        self.lines.replace(&mut self.known, learn, |known| {
+            known.erased.retain(|_, until| *until >= today);
+            let lines = known.erased.iter();
+            Some(
+                lines
+                    .map(|(name, until)| format!("{until} {}\n", hex(name)))
+                    .collect(),
+            )
+        })
     }
 }
 
