@@ -278,6 +278,10 @@ impl Metrics {
     pub fn lose(&self, reason: Reason, n: u64) {
         self.lost.get_or_create(&ByReason { reason }).inc_by(n);
     }
+    /// How much was counted so.
+    pub fn lost_so_far(&self, reason: Reason) -> u64 {
+        self.lost.get(&ByReason { reason }).map_or(0, |n| n.get())
+    }
     /// Counts something turned away at a limit.
     pub fn limit(&self, limit: Limit) {
         self.lose(Reason::Limit, 1);

@@ -44,8 +44,19 @@ const FOLD_SECONDS: i64 = 600;
 const HABIT_SECONDS: i64 = 30 * 86_400;
 /// Kinds of things that are being counted.
 const MOST_FOLDED: usize = 1_024;
+/// What rooms count that cannot tell the trail of it (the log, the store), and what it is there.
+const NOTICED: [(Reason, Action); 2] = [
+    (Reason::Redacted, Action::Redacted),
+    (Reason::NotGone, Action::Purged),
+];
 /// How often the thread looks at the clock.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Of commands: how much is kept is the relay's to know.
+const KEEP_ALL: Options = Options {
+    keep: Duration::MAX,
+    max_bytes: u64::MAX,
+};
 
 /// Where alerts go; false when there is no room.
 pub type Sink = Box<dyn Fn(Alert) -> bool + Send>;
@@ -87,6 +98,9 @@ impl Audit {
             sink,
             lost: Arc::clone(&lost),
             failing: false,
+            seen: 0,
+            metrics: Arc::clone(&metrics),
+            noticed: NOTICED.map(|(reason, _)| metrics.lost_so_far(reason)),
         };
         tasks.spawn_thread("audit", move |stop| scribe.run(&events, &stop))?;
         Ok(Self(Some(Arc::new(Desk {
@@ -127,7 +141,7 @@ pub fn write_now(
     clock: &SharedClock,
     event: &Event,
 ) -> Result<(), TrailError> {
-    let mut trail = Trail::new(data_dir, Keys::new(master), Options::default());
+    let mut trail = Trail::new(data_dir, Keys::new(master), KEEP_ALL);
     trail.append(event, 0, seconds(clock)).map(drop)
 }
 
@@ -149,6 +163,11 @@ struct Scribe {
     sink: Sink,
     lost: Arc<AtomicU64>,
     failing: bool,
+    /// The newest entry that the rules know of.
+    seen: u64,
+    metrics: Arc<Metrics>,
+    /// How far the counters of [`NOTICED`] were.
+    noticed: [u64; NOTICED.len()],
 }
 
 impl Scribe {
@@ -166,8 +185,11 @@ impl Scribe {
                 last_look = self.clock.now();
                 self.unfold(FOLD_SECONDS);
                 self.flush();
+                self.look_at_others();
+                self.look_at_counters();
             }
         }
+        self.look_at_counters();
         self.unfold(0);
         self.flush();
         self.seal();
@@ -176,23 +198,69 @@ impl Scribe {
     /// What is usual is learnt from the last thirty days of the trail.
     fn learn(&mut self) {
         let since = seconds(&self.clock) - HABIT_SECONDS;
-        let watch = &mut self.watch;
-        if let Err(error) = verify::show(&self.data_dir, since, |entry| watch.learn(entry)) {
+        let (watch, seen) = (&mut self.watch, &mut self.seen);
+        let shown = verify::show(&self.data_dir, i64::MIN, |entry| {
+            *seen = entry.seq;
+            if entry.ts >= since {
+                watch.learn(entry);
+            }
+        });
+        if let Err(error) = shown {
             tracing::warn!(%error, "What is usual could not be learnt from the audit trail.");
+        }
+    }
+
+    /// Commands write their entries themselves: the rules are for those, too.
+    fn look_at_others(&mut self) {
+        if !self.trail.others_wrote() {
+            return;
+        }
+        let mut events = Vec::new();
+        let seen = &mut self.seen;
+        let shown = verify::show(&self.data_dir, i64::MIN, |entry| {
+            if entry.seq > *seen {
+                *seen = entry.seq;
+                if entry.actor == Actor::Shell && events.len() < QUEUE {
+                    events.push((entry.event(), entry.ts));
+                }
+            }
+        });
+        if let Err(error) = shown {
+            tracing::debug!(%error, "What commands wrote into the audit trail could not be read.");
+        }
+        for (event, ts) in events {
+            self.judge(&event, ts);
+        }
+    }
+
+    /// What only counters tell.
+    fn look_at_counters(&mut self) {
+        for (n, (reason, action)) in NOTICED.into_iter().enumerate() {
+            let now = self.metrics.lost_so_far(reason);
+            let more = now.saturating_sub(std::mem::replace(&mut self.noticed[n], now));
+            if more > 0 {
+                let event = Event::new(Actor::Relay, action, Purpose::Security);
+                self.take(event.outcome(Outcome::Failed).amount(more));
+            }
+        }
+    }
+
+    fn judge(&mut self, event: &Event, ts: i64) {
+        for alert in self.watch.see(event, ts) {
+            self.alert(alert, ts);
         }
     }
 
     fn take(&mut self, event: Event) {
         let now = seconds(&self.clock);
-        for alert in self.watch.see(&event, now) {
-            self.alert(alert, now);
-        }
+        self.judge(&event, now);
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let told = Event::new(Actor::Relay, Action::AuditVerified, Purpose::Accountability)
                 .outcome(Outcome::Failed)
                 .detail("events lost, queue full")
                 .amount(lost);
+            self.judge(&told, now);
             self.write(told, 0, now);
         }
         if event.action.folds() {

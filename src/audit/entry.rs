@@ -338,6 +338,20 @@ impl Entry {
         let mac = unhex(text("mac")?)?;
         (entry.line(&mac).trim_end() == line).then_some((entry, mac))
     }
+    /// What happened, as far as an entry says it: what was asked for only as its digest.
+    pub(super) fn event(&self) -> Event {
+        Event {
+            actor: self.actor,
+            action: self.action,
+            object: self.object.clone(),
+            detail: self.detail.clone(),
+            purpose: self.purpose,
+            outcome: self.outcome,
+            amount: self.amount,
+            hidden: 0,
+            params: self.params.clone(),
+        }
+    }
     /// The entry as one line of JSON, without its MAC.
     pub fn json(&self) -> String {
         self.text()

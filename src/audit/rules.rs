@@ -224,30 +224,7 @@ impl Watch {
         };
         let mut rules = rule_if(habits.is_unusual(now), Rule::UnusualHour);
         habits.note_hour(now);
-        habits.reports.retain(|r| (0..HOUR).contains(&(now - r.last)));
-        let same =
-            |r: &&mut Report| r.path == event.object && r.params == event.params && now - r.last <= SAME_LOOK;
-        if let Some(report) = habits.reports.iter_mut().find(same) {
-            report.last = now;
-            return rules;
-        }
-        if habits.reports.len() == MOST_EVENTS {
-            habits.reports.pop_front();
-        }
-        habits.reports.push_back(Report {
-            ts: now,
-            last: now,
-            path: event.object.clone(),
-            params: event.params.clone(),
-            hidden: event.hidden,
-        });
-        let small =
-            |r: &&Report| r.hidden > 0 && !r.path.is_empty() && r.path == event.object && now - r.ts < HOUR;
-        rules.extend(rule_if(
-            habits.reports.iter().filter(small).count() > SAME_PATH,
-            Rule::OnePathOften,
-        ));
-        rules.extend(rule_if(habits.tries_differences(now), Rule::Differencing));
+        rules.extend(habits.question(event, now));
         rules
     }
 
@@ -259,9 +236,14 @@ impl Watch {
         };
         rules.extend(rule_if(habits.is_unusual(now), Rule::UnusualHour));
         habits.note_hour(now);
+        // A file answers the same questions as a page.
+        rules.extend(habits.question(event, now));
         let usual = habits.usual_rows(now);
         let rows = habits.note_export(now, event.amount);
-        rules.extend(rule_if(rows > EXPORT_ROWS.max(3 * usual), Rule::ManyRows));
+        rules.extend(rule_if(
+            rows > EXPORT_ROWS.max(usual.saturating_mul(3)),
+            Rule::ManyRows,
+        ));
         rules
     }
 
@@ -279,6 +261,33 @@ fn rule_if(holds: bool, rule: Rule) -> Vec<Rule> {
 }
 
 impl Habits {
+    /// Remembers a question, and what the last ones were for together.
+    fn question(&mut self, event: &Event, now: i64) -> Vec<Rule> {
+        self.reports.retain(|r| (0..HOUR).contains(&(now - r.last)));
+        let same =
+            |r: &&mut Report| r.path == event.object && r.params == event.params && now - r.last <= SAME_LOOK;
+        if let Some(report) = self.reports.iter_mut().find(same) {
+            report.last = now;
+            return Vec::new();
+        }
+        if self.reports.len() == MOST_EVENTS {
+            self.reports.pop_front();
+        }
+        self.reports.push_back(Report {
+            ts: now,
+            last: now,
+            path: event.object.clone(),
+            params: event.params.clone(),
+            hidden: event.hidden,
+        });
+        let small =
+            |r: &&Report| r.hidden > 0 && !r.path.is_empty() && r.path == event.object && now - r.ts < HOUR;
+        let often = self.reports.iter().filter(small).count() > SAME_PATH;
+        let mut rules = rule_if(often, Rule::OnePathOften);
+        rules.extend(rule_if(self.tries_differences(now), Rule::Differencing));
+        rules
+    }
+
     fn note_hour(&mut self, ts: i64) {
         let hour = &mut self.hours[hour_of_day(ts)];
         *hour = hour.saturating_add(1);
@@ -365,11 +374,17 @@ fn weakens(setting: &str, change: &str) -> bool {
         "privacy.sensitive_paths" => {
             let of = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
             let kept = of(new);
-            old != "none" && of(old).iter().any(|path| !kept.contains(path))
+            // Of many paths there is a digest, which does not tell what went.
+            old != "none" && (new.contains('#') || of(old).iter().any(|path| !kept.contains(path)))
         }
         "auth.required" => grows(&["always", "auto"]),
-        "privacy.core_dumps" => new == "true",
+        "privacy.core_dumps" | "privacy.countries" => new == "true",
+        "privacy.receipts" => new == "false",
+        "stats.database" => new == "a server",
         "alerts.mail" | "alerts.webhook" => new == "off",
+        "audit.keep" => number(new) < number(old),
+        "privacy.consent_days" => number(new) > number(old),
+        "http.reach" => grows(&["off", "this machine", "network"]),
         _ if setting.starts_with("retention.") => number(new) > number(old),
         _ => false,
     }
@@ -430,6 +445,17 @@ mod tests {
             (0..50).all(|n| watch.see(&open(n), NOON).is_empty()),
             "nothing was hidden"
         );
+    }
+
+    #[test]
+    fn questions_whose_answers_leave_as_files_count_as_well() {
+        let mut watch = Watch::default();
+        let ask = |until: u32| {
+            let export = event(Action::Exported).hidden(1).amount(1);
+            export.params(format!("since=1&until={until}"))
+        };
+        let told = (2..6).flat_map(|until| watch.see(&ask(until), NOON));
+        assert_eq!(rules(told.collect()), [Rule::Differencing]);
     }
 
     #[test]
@@ -539,6 +565,18 @@ mod tests {
             ("alerts.mail", "off -> on", false),
             ("retention.days", "761 d -> 3650 d", true),
             ("retention.sessions", "7 d -> 1 d", false),
+            ("audit.keep", "365 d -> 30 d", true),
+            ("audit.keep", "30 d -> 365 d", false),
+            ("privacy.receipts", "true -> false", true),
+            ("stats.database", "a file -> a server", true),
+            ("privacy.countries", "false -> true", true),
+            ("privacy.consent_days", "180 -> 365", true),
+            ("http.reach", "this machine -> network", true),
+            ("http.reach", "network -> off", false),
+            ("privacy.sensitive_paths", "a b -> 90 #00ff00ff", true),
+            ("privacy.sensitive_paths", "90 #00ff00ff -> 89 #11ff00ff", true),
+            ("privacy.sensitive_paths", "90 #00ff00ff -> none", true),
+            ("privacy.sensitive_paths", "none -> 90 #00ff00ff", false),
             ("privacy.time_zone", "UTC -> Europe/Paris", false),
             ("privacy.k", "5", false),
         ];

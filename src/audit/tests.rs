@@ -14,6 +14,7 @@ use crate::base::clock::SharedClock;
 use crate::base::master::Master;
 use crate::base::tasks::Tasks;
 use crate::telemetry::Metrics;
+use crate::telemetry::Reason;
 
 const START: i64 = 1_700_000_000;
 
@@ -405,4 +406,114 @@ fn what_is_told_is_written_folded_and_sealed_when_the_program_ends() {
     assert_eq!(last_settings(dir.path()).unwrap()["privacy.k"], "3");
     assert!(!shared.wall().duration_since(UNIX_EPOCH).unwrap().is_zero());
     let _ = Arc::clone(&shared);
+}
+
+#[test]
+fn entries_older_than_is_kept_go_also_where_little_happens() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        keep: Duration::from_secs(86_400 * 30),
+        ..Options::default()
+    };
+    let mut trail = Trail::new(dir.path(), Keys::new(&Master::of(1)), options);
+    for day in 0..100 {
+        trail.append(&event(1), 0, START + 86_400 * day).unwrap();
+    }
+    let mut oldest = i64::MAX;
+    show(dir.path(), 0, |e| oldest = oldest.min(e.ts)).unwrap();
+    let days = (START + 86_400 * 99 - oldest) / 86_400;
+    assert!((30..=31).contains(&days), "{days} days");
+    assert_eq!(verified(dir.path()).problems, []);
+}
+
+#[test]
+fn a_command_deletes_nothing_that_the_relay_is_to_keep() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        keep: Duration::from_secs(86_400 * 365 * 5),
+        ..Options::default()
+    };
+    let mut trail = Trail::new(dir.path(), Keys::new(&Master::of(1)), options);
+    trail.append(&event(1), 0, START).unwrap();
+    trail.append(&event(2), 0, START + 86_400).unwrap();
+    let later = Duration::from_secs(START as u64 + 86_400 * 400);
+    let clock: SharedClock = ManualClock::new(UNIX_EPOCH + later);
+    write_now(dir.path(), &Master::of(1), &clock, &event(3)).unwrap();
+    assert_eq!(verified(dir.path()).range, Some((1, 3)));
+}
+
+/// A trail that is being kept, and what its rules tell.
+fn kept(dir: &Path, metrics: Arc<Metrics>) -> (Tasks, Audit, Arc<ManualClock>, Alerts) {
+    let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(START as u64));
+    let tasks = Tasks::new();
+    let (sent, alerts) = std::sync::mpsc::channel();
+    let audit = Audit::start(
+        &tasks,
+        dir,
+        &Master::of(1),
+        Options::default(),
+        clock.clone(),
+        metrics,
+        Box::new(move |alert| sent.send(alert).is_ok()),
+    )
+    .unwrap();
+    (tasks, audit, clock, alerts)
+}
+
+type Alerts = std::sync::mpsc::Receiver<rules::Alert>;
+
+/// Lets the thread look at the clock until a rule tells something.
+fn told(alerts: &Alerts, clock: &ManualClock) -> rules::Rule {
+    for _ in 0..200 {
+        clock.advance(Duration::from_secs(1));
+        if let Ok(alert) = alerts.recv_timeout(Duration::from_millis(100)) {
+            return alert.rule;
+        }
+    }
+    panic!("no rule told anything");
+}
+
+#[test]
+fn what_was_redacted_or_not_deleted_is_in_the_trail_and_raises_alerts() {
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Metrics::new();
+    let (tasks, audit, clock, alerts) = kept(dir.path(), metrics.clone());
+    metrics.lose(Reason::Redacted, 3);
+    assert_eq!(told(&alerts, &clock), rules::Rule::Redaction);
+    metrics.lose(Reason::NotGone, 2);
+    assert_eq!(told(&alerts, &clock), rules::Rule::Late);
+    drop(audit);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    assert!(runtime.block_on(tasks.shutdown(Duration::from_secs(20))));
+    let mut found = Vec::new();
+    show(dir.path(), 0, |e| found.push((e.action, e.amount))).unwrap();
+    assert!(
+        found.contains(&(Action::Redacted, 3)) && found.contains(&(Action::Purged, 2)),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn rules_are_for_what_commands_do_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_tasks, audit, clock, alerts) = kept(dir.path(), Metrics::new());
+    audit.note(Event::new(Actor::Relay, Action::Started, Purpose::Operation));
+    let shared: SharedClock = clock.clone();
+    while verified(dir.path()).entries == 0 {
+        std::thread::yield_now();
+    }
+    let broken = Event::new(Actor::Shell, Action::AuditVerified, Purpose::Accountability);
+    write_now(
+        dir.path(),
+        &Master::of(1),
+        &shared,
+        &broken.outcome(Outcome::Failed),
+    )
+    .unwrap();
+    assert_eq!(told(&alerts, &clock), rules::Rule::TrailBroken);
+    write_now(dir.path(), &Master::of(1), &shared, &event(5_000)).unwrap();
+    assert_eq!(told(&alerts, &clock), rules::Rule::ManyRows);
 }

@@ -34,6 +34,7 @@ const LOCK: &str = "lock";
 const CHECKPOINT_ENTRIES: u64 = 256;
 /// A checkpoint after so long, when there were entries.
 const CHECKPOINT_SECONDS: i64 = 3_600;
+const DAY: i64 = 86_400;
 /// The longest line that can be one of ours.
 const MAX_LINE: u64 = 4_096;
 
@@ -70,6 +71,8 @@ pub(super) struct Trail {
     keys: Keys,
     options: Options,
     tail: Option<Tail>,
+    /// Others wrote, and nobody asked since.
+    others: bool,
 }
 
 /// Where the next entry goes.
@@ -78,6 +81,8 @@ struct Tail {
     segment: PathBuf,
     len: u64,
     seq: u64,
+    /// Of the last entry.
+    ts: i64,
     mac: Mac,
     /// The newest checkpoint that this process knows of.
     checkpoint: (u64, i64),
@@ -97,6 +102,7 @@ impl Trail {
             keys,
             options,
             tail: None,
+            others: false,
         }
     }
 
@@ -108,6 +114,7 @@ impl Trail {
     fn try_append(&mut self, event: &Event, repeats: u64, ts: i64) -> io::Result<Appended> {
         let _lock = self.lock()?;
         let mut tail = self.refresh()?;
+        self.follow(&tail);
         let entry = Entry {
             seq: tail.seq + 1,
             ts,
@@ -124,10 +131,14 @@ impl Trail {
         };
         let mac = self.keys.mac(&entry.text(), &entry.prev);
         let line = entry.line(&mac);
-        let full = tail.len > 0 && tail.len + line.len() as u64 > self.segment_bytes();
+        // A segment goes as a whole, so one is of one day: what is too old is not kept by what came much later.
+        let too_long = tail.len + line.len() as u64 > self.segment_bytes();
+        let another_day = ts.div_euclid(DAY) > tail.ts.div_euclid(DAY);
+        let full = tail.len > 0 && (too_long || another_day);
         let mut checkpoint = None;
         if full {
-            checkpoint = Some(self.checkpoint(&mut tail, ts)?);
+            // An entry matters more: a checkpoint that fails now is due again with the next one.
+            checkpoint = self.checkpoint(&mut tail, ts).ok();
             tail.len = 0;
         }
         if tail.len == 0 {
@@ -137,7 +148,7 @@ impl Trail {
         file.write_all(line.as_bytes())?;
         file.sync_data()?;
         tail.len += line.len() as u64;
-        (tail.seq, tail.mac) = (entry.seq, mac);
+        (tail.seq, tail.ts, tail.mac) = (entry.seq, ts, mac);
         // The entry is written: what fails now is done with a later one, and must not have this one written twice.
         if full {
             drop(self.prune(ts));
@@ -214,6 +225,7 @@ impl Trail {
                 segment: PathBuf::new(),
                 len: 0,
                 seq: checkpoint.0,
+                ts: checkpoint.1,
                 mac: BEGINNING,
                 checkpoint,
             };
@@ -224,9 +236,29 @@ impl Trail {
             segment,
             len,
             seq: entry.seq,
+            ts: entry.ts,
             mac,
             checkpoint,
         })
+    }
+
+    /// Whether somebody else wrote since this was last asked.
+    pub(super) fn others_wrote(&mut self) -> bool {
+        let Some(known) = &self.tail else { return false };
+        let newest = segments(&self.dir).ok().and_then(|mut all| all.pop());
+        let as_known = newest.is_some_and(|newest| {
+            newest == known.segment && fs::metadata(&newest).is_ok_and(|data| data.len() == known.len)
+        });
+        if !as_known && let Ok(tail) = self.lock().and_then(|_lock| self.refresh()) {
+            self.follow(&tail);
+            self.tail = Some(tail);
+        }
+        std::mem::take(&mut self.others)
+    }
+
+    /// Notices whether the trail goes on where this process left it.
+    fn follow(&mut self, tail: &Tail) {
+        self.others |= self.tail.as_ref().is_some_and(|known| known.seq != tail.seq);
     }
 
     /// Old segments go, and the checkpoints that are about them alone. A signed line says first that they were pruned:

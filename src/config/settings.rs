@@ -5,6 +5,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use sha2::Digest;
+use sha2::Sha256;
+
 use crate::config::Config;
 use crate::config::Required;
 use crate::config::units;
@@ -96,7 +99,7 @@ impl Config {
             .collect();
         let sensitive = match sensitive.is_empty() {
             true => "none".to_owned(),
-            false => sensitive.join(" "),
+            false => short_list(&sensitive),
         };
         let named = |text: &str| if text.is_empty() { "nobody" } else { "named" }.to_owned();
         let on = |is: bool| if is { "on" } else { "off" }.to_owned();
@@ -148,9 +151,41 @@ impl Config {
     }
 }
 
+/// Longest list that is told by its names: an entry of the trail has to take two of them, the old and the new.
+const MAX_LIST: usize = 70;
+
+/// Names with blanks between; where that is too long how many, and a digest that tells one list from another.
+fn short_list(names: &[&str]) -> String {
+    let all = names.join(" ");
+    if all.len() <= MAX_LIST {
+        return all;
+    }
+    let hash = Sha256::digest(&all);
+    let digest: String = hash[..6].iter().map(|b| format!("{b:02x}")).collect();
+    format!("{} #{digest}", names.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_many_sensitive_paths_fits_into_an_entry_and_tells_what_changes() {
+        let of = |names: std::ops::Range<u32>| {
+            let paths =
+                names.map(|n| format!("[paths.ward-number-{n}]\nsource = \"publish:\"\nsensitive = true\n"));
+            let config = crate::config::parse("f", &paths.collect::<String>()).unwrap();
+            config.settings().remove("privacy.sensitive_paths").unwrap()
+        };
+        assert_eq!(of(1..3), "ward-number-1 ward-number-2");
+        let (one, other) = (of(0..40), of(1..41));
+        assert!(
+            one.starts_with("40 #") && one != other && one == of(0..40),
+            "{one}"
+        );
+        assert!(format!("{one} -> {other}").len() < 160);
+        assert!(of(0..5).len() <= MAX_LIST && of(0..6).len() <= MAX_LIST);
+    }
 
     #[test]
     fn what_is_followed_is_a_setting_and_none_of_the_keys_that_are_fixed() {

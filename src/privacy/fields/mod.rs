@@ -209,6 +209,20 @@ mod tests {
         }
     }
 
+    /// Waits, loss and jumps are kept as classes of sessions: the papers are made of this.
+    #[test]
+    fn what_is_kept_of_quality_is_in_force_while_anybody_is_counted() {
+        let kept = |consent| {
+            let policy = Policy {
+                consent,
+                ..Policy::default()
+            };
+            let mut fields = in_force(&policy);
+            fields.any(|f| f.what.contains("packets lost") && f.retention == Retention::Counts)
+        };
+        assert!(kept(Consent::Exempt) && kept(Consent::OptIn) && !kept(Consent::Off));
+    }
+
     #[test]
     fn each_setting_changes_what_is_in_force() {
         let names = |policy: Policy| in_force(&policy).map(|f| f.name).collect::<Vec<_>>();
