@@ -82,12 +82,13 @@ impl Config {
             consent_days: u32::from(self.privacy.consent_days),
             rows_days: u32::from(self.privacy.retention.sessions_days),
             hours_days: u32::from(self.privacy.retention.hours_days),
-            counts_days: u32::from(self.privacy.retention.days_months) * 761 / 25,
+            counts_days: most_days(u32::from(self.privacy.retention.days_months)),
             audit_days: u32::try_from(self.audit.keep.as_secs() / DAY).unwrap_or(u32::MAX),
             remote_database: self.stats.database.is_some(),
             open_rtsp: network("rtsp.reach"),
             encrypted_rtsp: !self.rtsps.listen.is_empty(),
             open_http: network("http.reach"),
+            no_page: self.http.listen.is_empty(),
             always_credentials: self.auth.required == Required::Always,
             alerts_by_mail: self.alerts.mail.is_some(),
             alerts_by_webhook: self.alerts.webhook.is_some(),
@@ -98,8 +99,17 @@ impl Config {
     }
 }
 
+/// The most days that so many calendar months can have, up to some years.
+fn most_days(months: u32) -> u32 {
+    // The longest runs begin in July or December; a leap day is in each of a year or more.
+    const OF_YEAR: [u32; 12] = [0, 31, 62, 92, 123, 153, 184, 215, 245, 276, 306, 337];
+    let (years, rest) = (months / 12, months % 12);
+    years * 365 + u32::from(years > 0) + OF_YEAR[rest as usize]
+}
+
 #[cfg(test)]
 mod tests {
+    use crate::config::papers::most_days;
     use crate::config::parse;
 
     #[test]
@@ -123,6 +133,12 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn months_are_told_with_the_most_days_that_they_can_have() {
+        let days = [1, 2, 3, 11, 12, 13, 24, 25].map(most_days);
+        assert_eq!(days, [31, 62, 92, 337, 366, 397, 731, 762]);
     }
 
     #[test]

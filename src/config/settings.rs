@@ -147,6 +147,15 @@ impl Config {
                 units::show_duration(self.rtsp.session_timeout),
             ),
             ("rtsps.reach", reach(&self.rtsps.listen)),
+            (
+                "stats.database",
+                if self.stats.database.is_some() {
+                    "a server"
+                } else {
+                    "a file"
+                }
+                .to_owned(),
+            ),
         ])
     }
 }

@@ -8,20 +8,21 @@ use crate::papers::document::Document;
 use crate::papers::options::Options;
 use crate::papers::record;
 use crate::privacy::fields;
+use crate::privacy::fields::Retention;
 
 /// The form. `noticed`: when the controller became aware; `now`: when the form is made.
 pub fn breach_report(o: &Options, noticed: Timestamp, now: Timestamp) -> Document {
     let mut d = Document::new("Notification of a personal data breach (Art. 33 GDPR)", "en");
     let time = |t: Timestamp| t.strftime("%Y-%m-%d %H:%M UTC").to_string();
     let deadline = noticed.checked_add(72.hours()).unwrap_or(Timestamp::MAX);
-    let left = deadline.duration_since(now).as_hours();
+    let left = deadline.duration_since(now);
     d.list(vec![
         format!("Noticed: {}", time(noticed)),
         format!(
             "To be notified by: {} ({})",
             time(deadline),
-            if left >= 0 {
-                format!("{left} hours are left")
+            if left.is_positive() {
+                format!("{} hours are left", left.as_hours())
             } else {
                 "OVERDUE: give the reasons for the delay".to_owned()
             }
@@ -48,14 +49,17 @@ pub fn breach_report(o: &Options, noticed: Timestamp, now: Timestamp) -> Documen
             .copied()
             .filter(|p| !p.chars().any(char::is_uppercase))
             .collect();
-        let places = if places.is_empty() {
-            "memory alone".to_owned()
-        } else {
-            places.join(", ")
+        let places = match places.is_empty() {
+            true if f.retention == Retention::Proofs => "the file of proofs".to_owned(),
+            true => "memory alone".to_owned(),
+            false => places.join(", "),
         };
         vec![f.what.to_owned(), f.kept.unwrap_or_default().to_owned(), places]
     });
     d.table(&["Data", "Form", "Where"], rows.collect());
+    if o.core_dumps {
+        d.text("Core files are allowed: one that was written holds memory of the program, with addresses and keys.");
+    }
     d.heading("(b) Contact");
     d.list(vec![
         format!("Controller: {}", Options::or_missing(&o.controller)),
@@ -66,10 +70,18 @@ pub fn breach_report(o: &Options, noticed: Timestamp, now: Timestamp) -> Documen
         ),
     ]);
     d.heading("(c) Likely consequences");
-    d.text(
-        "From the files alone no viewer can be named: they hold no address, and numbers of a day are random. TO DO: say what \
-         else was reached (memory of the running program, traffic, logs of proxies in front of it, filmed pictures).",
-    );
+    let files = match o.core_dumps {
+        true => {
+            "From its other files alone no viewer can be named, but from core files those who watched then."
+        }
+        false => {
+            "From the files alone no viewer can be named: they hold no address, and numbers of a day are random."
+        }
+    };
+    d.text(format!(
+        "{files} TO DO: say what else was reached (memory of the running program, traffic, logs of proxies in front of it, filmed \
+         pictures)."
+    ));
     d.heading("(d) Measures");
     d.table(&["Measure", "Setting"], record::measures(o));
     d.text("TO DO: what was done to end the breach and to soften what it did; whether viewers are told (Art. 34).");

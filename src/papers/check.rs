@@ -3,8 +3,8 @@
 
 use crate::papers::options::Options;
 
-/// Days in 25 months.
-const MONTHS_25: u32 = 761;
+/// The most days that 25 months can have.
+const MONTHS_25: u32 = 762;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,7 +214,7 @@ mod tests {
         let cases: [(&str, Grade, Spoil); 13] = [
             ("plaintext-admin", Grade::Bad, |o, _| o.open_http = true),
             ("small-k", Grade::Bad, |o, _| o.k = 4),
-            ("retention", Grade::Bad, |o, _| o.counts_days = 762),
+            ("retention", Grade::Bad, |o, _| o.counts_days = 763),
             ("core-dumps", Grade::Bad, |o, _| o.core_dumps = true),
             ("trusted-proxies", Grade::Bad, |o, _| o.trusts_everybody = true),
             ("controller", Grade::Warning, |o, _| o.controller.clear()),

@@ -45,7 +45,10 @@ pub fn dpia(o: &Options) -> Document {
         vec![
             risk(
                 "The whole disk is stolen",
-                "No address, agent or key is on it; numbers of the day are random",
+                match o.core_dumps {
+                    true => "TO DO: core files are allowed, and hold addresses and keys; switch them off",
+                    false => "No address, agent or key is on it; numbers of the day are random",
+                },
                 "Counts; times of sessions of the last days",
             ),
             risk(

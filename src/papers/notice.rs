@@ -13,6 +13,13 @@ use crate::privacy::fields::Retention;
 
 /// The notice of a relay with these settings.
 pub fn notice(options: &Options, lang: Lang) -> Document {
+    let mut d = told(options, lang);
+    version(&mut d, options, lang);
+    d
+}
+
+/// All of it but its version, which is made of this.
+pub(super) fn told(options: &Options, lang: Lang) -> Document {
     let mut d = Document::new(
         lang.say("Privacy notice", "Information sur la protection des données"),
         lang.tag(),
@@ -25,7 +32,6 @@ pub fn notice(options: &Options, lang: Lang) -> Document {
     how_long(&mut d, options, lang);
     who_sees(&mut d, options, lang);
     rights(&mut d, options, lang);
-    version(&mut d, options, lang);
     d
 }
 
@@ -155,32 +161,31 @@ fn choice(d: &mut Document, o: &Options, lang: Lang) {
         "Un seul de ces moyens suffit, agit aussitôt et ne laisse rien de vous dans les statistiques, pas même votre \
          opposition. Vous comptez encore là où le relais doit connaître sa charge.",
     ));
-    d.list(
-        [
-            lang.say(
-                "add ?stats=off to the address of the stream",
-                "ajoutez ?stats=off à l'adresse du flux",
-            ),
-            lang.say(
-                "put nostats/ before the name of the stream: rtsp://HOST:8554/nostats/NAME",
-                "mettez nostats/ devant le nom du flux : rtsp://HOTE:8554/nostats/NOM",
-            ),
-            lang.say(
-                "switch on \"Do Not Track\" or \"Global Privacy Control\" in the browser",
-                "activez « Do Not Track » ou « Global Privacy Control » dans le navigateur",
-            ),
-            lang.say(
-                "send the header X-Stats: off, or a User-Agent with the word nostats",
-                "envoyez l'en-tête X-Stats: off, ou un User-Agent contenant le mot nostats",
-            ),
-            lang.say(
-                "for all of your network, until midnight: the button at /privacy/choices",
-                "pour tout votre réseau, jusqu'à minuit : le bouton sur /privacy/choices",
-            ),
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-    );
+    let mut ways = vec![
+        lang.say(
+            "add ?stats=off to the address of the stream",
+            "ajoutez ?stats=off à l'adresse du flux",
+        ),
+        lang.say(
+            "put nostats/ before the name of the stream: rtsp://HOST:8554/nostats/NAME",
+            "mettez nostats/ devant le nom du flux : rtsp://HOTE:8554/nostats/NOM",
+        ),
+        lang.say(
+            "switch on \"Do Not Track\" or \"Global Privacy Control\" in the browser",
+            "activez « Do Not Track » ou « Global Privacy Control » dans le navigateur",
+        ),
+        lang.say(
+            "send the header X-Stats: off, or a User-Agent with the word nostats",
+            "envoyez l'en-tête X-Stats: off, ou un User-Agent contenant le mot nostats",
+        ),
+    ];
+    if !o.no_page {
+        ways.push(lang.say(
+            "for all of your network, until midnight: the button at /privacy/choices",
+            "pour tout votre réseau, jusqu'à minuit : le bouton sur /privacy/choices",
+        ));
+    }
+    d.list(ways.into_iter().map(str::to_owned).collect());
 }
 
 /// Consent, where it is asked for.
@@ -320,9 +325,17 @@ fn how_long(d: &mut Document, o: &Options, lang: Lang) {
     ));
     d.list(rows);
     d.text(lang.say(
-        "What is deleted is overwritten in the files.",
-        "Ce qui est supprimé est écrasé dans les fichiers.",
+        "What is deleted is overwritten in the files of this machine.",
+        "Ce qui est supprimé est écrasé dans les fichiers de cette machine.",
     ));
+    if o.remote_database {
+        d.text(lang.say(
+            "In the database on the other machine, tables are written anew without it; how long that database's own logs and \
+             backups keep it is up to the operator.",
+            "Dans la base sur l'autre machine, les tables sont réécrites sans lui ; la durée pendant laquelle les journaux et \
+             sauvegardes de cette base le gardent dépend de l'exploitant.",
+        ));
+    }
     if o.core_dumps {
         d.text(lang.say(
             "The operator lets the program write its memory to a file when it crashes. Such a file may hold addresses of those \
@@ -404,7 +417,7 @@ fn rights(d: &mut Document, o: &Options, lang: Lang) {
          ci-dessus, il vous sera dit ce qui peut être retrouvé et ce qui ne le peut pas. Aucune décision vous concernant n'est \
          prise par une machine (art. 22).",
     ));
-    if o.counts() && o.receipts {
+    if o.counts() && o.receipts && !o.no_page {
         d.text(lang.say(
             "With the receipt of a session you can do so yourself, without saying who you are: it comes in the header \
              Privacy-Receipt of the answer with which the session begins (RTSP: to PLAY). At /privacy/choices, or with GET and DELETE \

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use sha2::Digest;
 use sha2::Sha256;
 
+use crate::papers::Lang;
+use crate::papers::notice;
 use crate::privacy::Policy;
 
 /// The settings in force. The configuration fills it; see `config`.
@@ -50,6 +52,8 @@ pub struct Options {
     pub encrypted_rtsp: bool,
     /// Whether other machines can reach the page and the API, which have no TLS of their own.
     pub open_http: bool,
+    /// Whether there is neither page nor API.
+    pub no_page: bool,
     /// Whether credentials are asked for on every listener.
     pub always_credentials: bool,
     /// Whether alerts go out by e-mail.
@@ -76,7 +80,8 @@ pub struct Change {
 }
 
 impl Options {
-    /// A short name of the settings: the same settings, the same name.
+    /// A short name of the settings and of what the notice says of them: what anybody agreed to has the same name for
+    /// as long as not a word of it changes.
     pub fn version(&self) -> String {
         let mut hash = Sha256::new();
         for (name, value) in &self.settings {
@@ -91,6 +96,9 @@ impl Options {
         ] {
             hash.update(text);
             hash.update("\n");
+        }
+        for lang in [Lang::En, Lang::Fr] {
+            hash.update(notice::told(self, lang).plain());
         }
         hash.finalize()[..6].iter().map(|b| format!("{b:02x}")).collect()
     }

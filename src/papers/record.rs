@@ -141,8 +141,15 @@ pub(super) fn measures(o: &Options) -> Vec<Vec<String>> {
         row(
             "Deletion",
             format!(
-                "overwritten in the files; rows {} days, hours {} days, days {} days",
-                o.rows_days, o.hours_days, o.counts_days
+                "{}; rows {} days, hours {} days, days {} days",
+                match o.remote_database {
+                    true =>
+                        "tables are written anew; logs and backups of the database server are its administrator's",
+                    false => "overwritten in the files",
+                },
+                o.rows_days,
+                o.hours_days,
+                o.counts_days
             ),
         ),
         row(

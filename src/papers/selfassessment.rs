@@ -7,8 +7,8 @@ use crate::papers::options::Options;
 use crate::papers::record;
 use crate::privacy::Level;
 
-/// Days in 25 months, and in 13.
-const MONTHS_25: u32 = 761;
+/// The most days that 25 months can have, and days in 13.
+const MONTHS_25: u32 = 762;
 const MONTHS_13: u32 = 396;
 
 /// The assessment of a relay with these settings, and how many criteria fail.
@@ -66,7 +66,11 @@ fn criteria(o: &Options) -> Vec<Criterion> {
         (
             "Viewers are informed",
             format!(
-                "/privacy, made of these settings; contact: {}; officer: {}; authority: {}",
+                "{}; contact: {}; officer: {}; authority: {}",
+                match o.no_page {
+                    true => "TO DO: there is no page; publish what `louver privacy notice` prints",
+                    false => "/privacy, made of these settings",
+                },
                 Options::or_missing(&o.contact),
                 if o.dpo.is_empty() { "none named" } else { &o.dpo },
                 if o.authority.is_empty() { "where the viewer lives" } else { &o.authority },

@@ -28,13 +28,11 @@ fn three(o: &Options) -> [String; 3] {
         record(o).plain(),
         self_assessment(o).0.plain(),
     ]
-    .map(|text| {
-        text.replace(&version, "VERSION")
-            .replace('\n', " ")
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
-    })
+    .map(|text| one_line(&text.replace(&version, "VERSION")))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The notice in French, without the version.
@@ -295,11 +293,85 @@ fn the_form_for_a_breach_counts_seventy_two_hours() {
     let form = |now: &str| breach_report(&usual(), noticed, now.parse().unwrap()).plain();
     assert!(form("2026-05-02T12:00:00Z").contains("2026-05-04 12:00 UTC (48 hours are left)"));
     assert!(form("2026-05-05T12:00:00Z").contains("OVERDUE"));
+    assert!(form("2026-05-04T11:59:00Z").contains("(0 hours are left)"));
+    assert!(
+        form("2026-05-04T12:30:00Z").contains("OVERDUE"),
+        "half an hour too late is too late"
+    );
     let text = form("2026-05-02T12:00:00Z");
     assert!(
         text.contains("sessions.started_ms") && !text.contains("Session.started"),
         "{text}"
     );
+}
+
+#[test]
+fn papers_of_what_may_happen_know_of_core_files_and_proofs() {
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let both = |o: &Options| [breach_report(o, at, at).plain(), dpia(o).plain()].map(|text| one_line(&text));
+    for text in both(&usual()) {
+        assert!(!text.contains("core files are allowed"), "{text}");
+    }
+    let dumps = Options {
+        core_dumps: true,
+        ..usual()
+    };
+    let [breach, dpia] = both(&dumps);
+    assert!(breach.contains("Core files are allowed"), "{breach}");
+    assert!(!breach.contains("they hold no address"), "{breach}");
+    assert!(!dpia.contains("No address, agent or key is on it"), "{dpia}");
+    let mut o = usual();
+    o.policy.consent = Consent::OptIn;
+    let [breach, _] = both(&o);
+    assert!(
+        breach.contains("until when Where: the file of proofs"),
+        "proofs are on disk: {breach}"
+    );
+}
+
+#[test]
+fn a_database_on_another_machine_is_not_said_to_be_overwritten() {
+    let there = Options {
+        remote_database: true,
+        ..usual()
+    };
+    let [told, recorded, _] = three(&there);
+    assert!(told.contains("In the database on the other machine"), "{told}");
+    assert!(!recorded.contains("overwritten in the files"), "{recorded}");
+    assert!(three(&usual())[1].contains("overwritten in the files"));
+}
+
+#[test]
+fn a_relay_without_a_page_promises_nothing_that_is_on_it() {
+    let o = Options {
+        no_page: true,
+        receipts: true,
+        ..usual()
+    };
+    for lang in [Lang::En, Lang::Fr] {
+        let text = notice(&o, lang).plain();
+        assert!(!text.contains("/privacy/"), "{text}");
+    }
+    assert!(three(&o)[2].contains("publish what `louver privacy notice` prints"));
+}
+
+/// A consent ends when its version does.
+#[test]
+fn whatever_changes_the_notice_changes_its_version() {
+    let mut there = usual();
+    there.remote_database = true;
+    let mut named = usual();
+    named.sensitive_paths = 3;
+    for o in [there, named] {
+        assert_ne!(notice(&o, Lang::En).blocks, notice(&usual(), Lang::En).blocks);
+        assert_ne!(o.version(), usual().version());
+    }
+    let changes = vec![Change {
+        date: "2026-05-01".into(),
+        setting: "privacy.k".into(),
+        change: "5 -> 6".into(),
+    }];
+    assert_eq!(Options { changes, ..usual() }.version(), usual().version());
 }
 
 #[test]
