@@ -29,7 +29,7 @@ const MOST: usize = 2_000_000;
 const GAP_MS: i64 = 60_000;
 
 /// A view is watched at least this long.
-pub(super) const VIEW_MS: i64 = 10_000;
+const VIEW_MS: i64 = 10_000;
 
 /// What was seen of the viewers of a day.
 pub(super) struct Firsts {
@@ -248,14 +248,18 @@ impl Open {
 
 /// Time watched, by spans that come in the order of their beginnings.
 #[derive(Clone, Copy, Default)]
-struct Watched {
+pub(super) struct Watched {
     ms: i64,
     until_ms: i64,
 }
 
 impl Watched {
+    /// Whether what begins then is another view.
+    pub(super) fn is_over(&self, from_ms: i64) -> bool {
+        from_ms - self.until_ms > GAP_MS
+    }
     /// Adds a span. The moment when the sum reached [`VIEW_MS`], if it did by this span.
-    fn add(&mut self, from_ms: i64, to_ms: i64) -> Option<i64> {
+    pub(super) fn add(&mut self, from_ms: i64, to_ms: i64) -> Option<i64> {
         let before = self.ms;
         self.ms += (to_ms - from_ms.max(self.until_ms)).max(0);
         self.until_ms = self.until_ms.max(to_ms);
@@ -268,7 +272,7 @@ impl Views {
     pub(super) fn begin(&mut self, session: &Arc<Session>) {
         let key = self.key(session);
         let view = self.views.entry(key).or_default();
-        if view.open.is_empty() && session.started_ms - view.watched.until_ms > GAP_MS {
+        if view.open.is_empty() && view.watched.is_over(session.started_ms) {
             *view = View::default();
         }
         view.open.insert(Arc::clone(session));

@@ -6,6 +6,7 @@
 //!
 //! Not here: whose days they are (`past`), what is printed (`cli`).
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
@@ -19,7 +20,7 @@ use crate::analytics::closed;
 use crate::analytics::days;
 use crate::analytics::db::Db;
 use crate::analytics::db::Value;
-use crate::analytics::firsts::VIEW_MS;
+use crate::analytics::firsts::Watched;
 use crate::analytics::leaves;
 use crate::analytics::leaves::Ended;
 use crate::analytics::leaves::First;
@@ -138,9 +139,20 @@ fn rows(sessions: &[PastSession]) -> Vec<Row> {
     let mut ordered: Vec<&PastSession> = sessions.iter().collect();
     ordered.sort_by_key(|session| session.from_ms); // so that who comes first is first
     let mut seen = HashSet::new();
+    let mut views: HashMap<([u8; 16], &str), Watched> = HashMap::new();
     ordered
         .into_iter()
-        .map(|session| row(session, &mut seen))
+        .map(|session| {
+            let view = views.entry((session.viewer, &session.path)).or_default();
+            if view.is_over(session.from_ms) {
+                *view = Watched::default();
+            }
+            let viewed_ms = view.add(session.from_ms, session.to_ms);
+            Row {
+                viewed_ms,
+                ..row(session, &mut seen)
+            }
+        })
         .collect()
 }
 
@@ -183,7 +195,7 @@ fn row<'s>(session: &'s PastSession, seen: &mut HashSet<Seen<'s>>) -> Row {
         started_ms: session.from_ms,
         counted: !session.began,
         firsts,
-        viewed_ms: (watched_ms >= VIEW_MS).then(|| session.from_ms + VIEW_MS),
+        viewed_ms: None,
         ended: Some(Ended {
             at_ms: session.to_ms,
             watched_ms,
@@ -360,4 +372,45 @@ fn with_suffix(file: &Path, suffix: &str) -> std::path::PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::analytics::leaves::Dimension;
+
+    #[test]
+    fn sessions_with_less_than_a_minute_between_them_are_one_view() {
+        let date = Date::constant(2026, 11, 3);
+        let day = Day::on(date, &TimeZone::UTC);
+        let views = |viewers: [u8; 2], spans: [(i64, i64); 2]| {
+            let all: Vec<PastSession> = (viewers.into_iter().zip(spans))
+                .map(|(viewer, (from, to))| PastSession {
+                    viewer: [viewer; 16],
+                    path: "cam".into(),
+                    protocol: "rtsp",
+                    transport: "tcp",
+                    client: "VLC",
+                    country: "".into(),
+                    machine: false,
+                    began: true,
+                    from_ms: day.window.start + from * 1000,
+                    to_ms: day.window.start + to * 1000,
+                })
+                .collect();
+            let leaves = leaves::of_day(&rows(&all), &day, &day.window);
+            leaves[&("cam".into(), Dimension::All, "".into())].views
+        };
+        assert_eq!(views([1, 1], [(0, 20), (50, 70)]), 1, "who comes back");
+        assert_eq!(
+            views([1, 1], [(0, 6), (10, 16)]),
+            1,
+            "together they are long enough"
+        );
+        assert_eq!(views([1, 1], [(0, 6), (67, 73)]), 0);
+        assert_eq!(views([1, 1], [(0, 20), (81, 101)]), 2);
+        assert_eq!(views([1, 2], [(0, 20), (50, 70)]), 2, "two viewers");
+    }
 }

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
 use jiff::civil::Date;
+use percent_encoding::percent_decode_str;
 
 use crate::analytics::past::PastSession;
 use crate::past::lines::Carrier;
@@ -189,6 +190,7 @@ impl Days {
             self.told.sensitive += 1;
             return;
         };
+        let says_no = record.objects || is_of_objector(&record.path);
         let Record {
             peer,
             agent,
@@ -197,7 +199,11 @@ impl Days {
             to,
             ..
         } = record;
-        let Some(viewer) = self.door.admit(peer, &agent, at) else {
+        let admitted = match says_no {
+            true => None,
+            false => self.door.admit(peer, &agent, at),
+        };
+        let Some(viewer) = admitted else {
             self.told.objected += 1;
             return;
         };
@@ -215,10 +221,13 @@ impl Days {
 
     /// The next of the days that are left, at the end of the log.
     pub fn finish_oldest(&mut self) -> Option<Day> {
-        let (date, open) = self.open.pop_first()?;
+        let (date, mut open) = self.open.pop_first()?;
         self.done = Some(date);
         self.door.close(date);
         self.held -= open.sessions.len();
+        if self.settings.format.has_requests() {
+            join(&mut open.sessions);
+        }
         let end = date.tomorrow().map_or(i64::MAX, |next| self.start_of(next));
         let machines = open
             .sessions
@@ -279,6 +288,31 @@ impl Days {
     }
 }
 
+/// Makes one of what is one: lines that came late may have begun a session beside the one that they belong to.
+fn join(sessions: &mut Vec<Session>) {
+    let whose = |a: &Session| (a.viewer.day_id(), Arc::clone(&a.path), a.from);
+    sessions.sort_by_cached_key(whose);
+    sessions.dedup_by(|next, kept| {
+        let same = next.viewer.day_id() == kept.viewer.day_id() && next.path == kept.path;
+        let joins = same && next.from <= kept.to + GAP;
+        if joins {
+            kept.to = kept.to.max(next.to);
+        }
+        joins
+    });
+    sessions.sort_by_key(|session| session.from);
+}
+
+/// Whether `nostats/` stands in a path, by which viewers say that they do not want to be counted.
+fn is_of_objector(path: &str) -> bool {
+    let mut parts = path.split('/').rev().skip(1);
+    parts.any(|part| {
+        percent_decode_str(part)
+            .decode_utf8_lossy()
+            .eq_ignore_ascii_case("nostats")
+    })
+}
+
 fn moment(seconds: i64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
 }
@@ -305,8 +339,9 @@ impl Names {
 
     /// The name that is kept for what was asked for; `None`: it is sensitive.
     fn of(&self, asked: &str) -> Option<Arc<str>> {
+        let asked = percent_decode_str(asked).decode_utf8_lossy();
         for (name, sensitive) in &self.known {
-            if is_of(asked, name) {
+            if is_of(&asked, name) {
                 return (!sensitive).then(|| Arc::clone(name));
             }
         }
@@ -315,12 +350,16 @@ impl Names {
 }
 
 /// Whether something that was asked for belongs to a path: its name stands there from the beginning of a directory on, and
-/// ends there, or goes on as a file of it (`cam/seg1.ts`, `cam.mp3`, `cam-17.ts`, `cam_17.ts`).
+/// ends there, or goes on as a file of it (`cam/seg1.ts`, `cam.mp3`, `cam-17.ts`, `cam_17.ts`). No two paths differ by case
+/// alone.
 fn is_of(asked: &str, name: &str) -> bool {
     let asked = asked.trim_start_matches('/');
     let starts = std::iter::once(0).chain(asked.match_indices('/').map(|(at, _)| at + 1));
     starts
-        .filter_map(|at| asked.get(at..)?.strip_prefix(name))
+        .filter_map(|at| {
+            let (begins, rest) = asked.get(at..)?.split_at_checked(name.len())?;
+            begins.eq_ignore_ascii_case(name).then_some(rest)
+        })
         .any(|rest| {
             let mut rest = rest.chars();
             match rest.next() {

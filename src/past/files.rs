@@ -17,14 +17,13 @@ use sha2::Sha256;
 
 use crate::base::why::Why;
 use crate::past::lines::Format;
-use crate::past::lines::Line;
 use crate::past::lines::Reader;
 
 /// The longest piece that is read; longer ones are stepped over.
 const MAX_PIECE: usize = 64 << 10;
 /// Bytes that are read at a time.
 const CHUNK: usize = 64 << 10;
-/// Lines in which the first session must be found.
+/// Lines in which one of the format must be found.
 const LOOKED_AT: u32 = 20_000;
 /// How files begin that gzip packed.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -235,7 +234,8 @@ pub fn mark(files: &[PathBuf], key: &[u8; 32]) -> Result<String, LogError> {
     Ok(format!("{length:x}-{a:02x}{b:02x}{c:02x}"))
 }
 
-/// When the first session of a file began, in seconds since 1970, as far as its beginning says.
+/// When the first line of a file was written, in seconds since 1970, as far as its beginning says. Not when the session of
+/// that line began: a listener may have come long before.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -244,8 +244,8 @@ pub fn begins(file: &Path, format: Format, zone: &TimeZone) -> Result<Option<i64
     let mut reader = Reader::new(format, zone.clone());
     for _ in 0..LOOKED_AT {
         let Some(piece) = log.next_piece()? else { break };
-        if let Some(Line::Watched(record)) = piece.text.map(|text| reader.line(text)) {
-            return Ok(Some(record.from));
+        if let Some(at) = piece.text.and_then(|text| reader.written(text)) {
+            return Ok(Some(at));
         }
     }
     Ok(None)

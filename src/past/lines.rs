@@ -83,6 +83,8 @@ impl Carrier {
 pub struct Record {
     pub(super) peer: PeerAddr,
     pub(super) agent: String,
+    /// Whether the query said not to be counted. All else of a query is stepped over.
+    pub(super) objects: bool,
     /// What was asked for, as it was written, without a query.
     pub(super) path: String,
     pub(super) carrier: Carrier,
@@ -146,6 +148,17 @@ impl Reader {
             Format::Owncast => owncast::viewer(line),
         };
         read.unwrap_or(Line::Broken)
+    }
+
+    /// When a line was written, in seconds since 1970 (of Owncast: when its viewer came).
+    pub fn written(&mut self, line: &str) -> Option<i64> {
+        match (self.line(line), self.format) {
+            (Line::Broken, _) => None,
+            (_, Format::Requests | Format::Icecast) => requests::written(line),
+            (_, Format::MediaMtx) => self.mediamtx.written(line),
+            (Line::Watched(record), Format::Owncast) => Some(record.from),
+            (Line::Other, Format::Owncast) => None,
+        }
     }
 
     /// Sessions that began and of which no end was read: nobody knows how long they lasted.

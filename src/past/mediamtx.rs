@@ -48,21 +48,29 @@ impl MediaMtx {
     /// `None`: it is no line of MediaMTX.
     pub(super) fn line(&mut self, line: &str) -> Option<Line> {
         if line.starts_with('{') {
-            let value: Value = serde_json::from_str(line).ok()?;
-            let at: Timestamp = value.get("timestamp")?.as_str()?.parse().ok()?;
+            let (at, value) = json(line)?;
             let message = value.get("message")?.as_str()?;
-            return Some(Line::of(self.message(at.as_second(), message)));
+            return Some(Line::of(self.message(at, message)));
         }
-        // Behind what journals write before it.
-        let (text, at) = match time::slashes(line, &self.zone) {
-            Some(at) => (line, at),
-            None => {
-                let text = line.split_once("]: ")?.1;
-                (text, time::slashes(text, &self.zone)?)
-            }
-        };
+        let (at, text) = self.text(line)?;
         let (_, message) = text.get(19..)?.trim_start().split_once(' ')?;
         Some(Line::of(self.message(at, message.trim_start())))
+    }
+
+    pub(super) fn written(&self, line: &str) -> Option<i64> {
+        match line.starts_with('{') {
+            true => json(line).map(|(at, _)| at),
+            false => self.text(line).map(|(at, _)| at),
+        }
+    }
+
+    /// The time and, from it on, the text behind what journals write before it.
+    fn text<'l>(&self, line: &'l str) -> Option<(i64, &'l str)> {
+        if let Some(at) = time::slashes(line, &self.zone) {
+            return Some((at, line));
+        }
+        let text = line.split_once("]: ")?.1;
+        Some((time::slashes(text, &self.zone)?, text))
     }
 
     pub(super) fn unfinished(&self) -> usize {
@@ -105,12 +113,19 @@ impl MediaMtx {
         Some(Record {
             peer: open.peer,
             agent: String::new(),
+            objects: false,
             path,
             carrier,
             from,
             to: at.clamp(from, from.saturating_add(LONGEST)),
         })
     }
+}
+
+fn json(line: &str) -> Option<(i64, Value)> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    let at: Timestamp = value.get("timestamp")?.as_str()?.parse().ok()?;
+    Some((at.as_second(), value))
 }
 
 /// `path 'cam', with TCP, 1 track (H264)`, `muxer 'cam'` or `path cam`: the path, and what follows.

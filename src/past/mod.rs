@@ -3,7 +3,7 @@
 //!
 //! `files` gives lines, `lines` makes records of them, and a record's address and agent move into
 //! [`crate::privacy::PastDoor`] at once ([`Days::add`]). What is left is put together to sessions of days. Names of paths are
-//! kept only where the operator named them; users, queries and referrers are not even looked at. A line that cannot be read
+//! kept only where the operator named them; users and referrers are not even looked at, and in a query only for `stats=off`. A line that cannot be read
 //! is a number in a report, never a text.
 //!
 //! A log is read from its beginning each time: which days are done already is for the store to know

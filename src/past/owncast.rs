@@ -31,6 +31,7 @@ pub(super) fn viewer(text: &str) -> Option<Line> {
     Some(Line::Watched(Record {
         peer: peer(&word(&["ipAddress", "ip"])?)?,
         agent: word(&["userAgent", "user_agent"]).unwrap_or_default(),
+        objects: false,
         path: PATH.to_owned(),
         carrier: Carrier::Hls,
         from,

@@ -1,8 +1,12 @@
 //! Logs of requests: nginx's and Apache's common and combined formats, and Icecast's, which is the same with a number more.
 //!
 //! `ADDRESS IDENT USER [TIME] "METHOD PATH PROTOCOL" STATUS BYTES "REFERRER" "AGENT" ...`; Apache may write the name of the
-//! virtual host before it. The user, the referrer and everything behind a `?` are stepped over.
+//! virtual host before it. The user and the referrer are stepped over, and of what is behind a `?` all but `stats=off`, by
+//! which viewers say that they do not want to be counted.
 
+use percent_encoding::percent_decode_str;
+
+use crate::base::peer::PeerAddr;
 use crate::past::lines::Carrier;
 use crate::past::lines::LONGEST;
 use crate::past::lines::Line;
@@ -12,12 +16,14 @@ use crate::past::time;
 
 /// One request, taken apart.
 struct Request<'l> {
-    address: &'l str,
+    peer: PeerAddr,
     /// Seconds since 1970, when it was done.
     at: i64,
     method: &'l str,
     /// Without its query.
     path: &'l str,
+    /// Whether its query said not to be counted.
+    objects: bool,
     /// Whether it was answered with something.
     served: bool,
     agent: &'l str,
@@ -28,11 +34,11 @@ struct Request<'l> {
 /// A line of nginx or Apache. `None`: it is none.
 pub(super) fn request(line: &str) -> Option<Line> {
     let request = parse(line)?;
-    let peer = peer(request.address)?;
     let carrier = carrier(request.path).filter(|_| request.method == "GET" && request.served);
     Some(Line::of(carrier.map(|carrier| Record {
-        peer,
+        peer: request.peer,
         agent: request.agent.to_owned(),
+        objects: request.objects,
         path: request.path.to_owned(),
         carrier,
         from: request.at,
@@ -43,14 +49,14 @@ pub(super) fn request(line: &str) -> Option<Line> {
 /// A line of Icecast. It is written when the listener leaves; its last number is how many seconds they stayed.
 pub(super) fn icecast(line: &str) -> Option<Line> {
     let request = parse(line)?;
-    let peer = peer(request.address)?;
     let seconds: i64 = request.rest.trim().parse().ok()?;
-    let pages = ["/admin", "/web/", "/status", "/server_version"];
+    let pages = ["/admin/", "/web/", "/status-json", "/server_version"];
     let is_page = pages.iter().any(|page| request.path.starts_with(page)) || request.path.ends_with(".xsl");
     let listened = (1..=LONGEST).contains(&seconds) && request.method == "GET" && request.served;
     Some(Line::of((listened && !is_page).then(|| Record {
-        peer,
+        peer: request.peer,
         agent: request.agent.to_owned(),
+        objects: request.objects,
         path: request.path.to_owned(),
         carrier: Carrier::Http,
         from: request.at.saturating_sub(seconds),
@@ -60,7 +66,6 @@ pub(super) fn icecast(line: &str) -> Option<Line> {
 
 fn parse(line: &str) -> Option<Request<'_>> {
     let (at, head, rest) = timed(line)?;
-    let address = head.split(' ').take(2).find(|word| peer(word).is_some());
     let (request, rest) = quoted(rest.trim_start())?;
     let mut words = rest.split_ascii_whitespace();
     let (status, bytes) = (words.next()?, words.next()?);
@@ -73,14 +78,41 @@ fn parse(line: &str) -> Option<Request<'_>> {
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     Some(Request {
         // Where hosts are looked up, names stand there, and the line is of no use.
-        address: address?,
+        peer: client(head)?,
         at,
         method,
         path: target.split(['?', '#', ';']).next().unwrap_or_default(),
+        objects: target.split_once('?').is_some_and(|(_, query)| objects(query)),
         served,
         agent,
         rest,
     })
+}
+
+/// Whose request it is. An address may stand behind the virtual host, which can be one itself; where proxies are told, it is
+/// the first of a list.
+fn client(head: &str) -> Option<PeerAddr> {
+    let mut words = head.split(' ');
+    let first = words.next()?;
+    match first.strip_suffix(',') {
+        Some(first) => peer(first),
+        None => words.next().and_then(peer).or_else(|| peer(first)),
+    }
+}
+
+/// `?stats=off`, as the relay itself reads it.
+fn objects(query: &str) -> bool {
+    query.split('&').any(|pair| {
+        pair.strip_prefix("stats=").is_some_and(|value| {
+            let value = percent_decode_str(value).decode_utf8_lossy();
+            value.eq_ignore_ascii_case("off")
+        })
+    })
+}
+
+/// When a line was written.
+pub(super) fn written(line: &str) -> Option<i64> {
+    timed(line).map(|(at, ..)| at)
 }
 
 /// The time, what stands before it and what behind it. A user's name may have brackets and blanks in it.

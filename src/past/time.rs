@@ -16,8 +16,7 @@ pub(super) fn common(text: &str) -> Option<i64> {
     if parts.next().is_some() {
         return None;
     }
-    // A leap second is the second before.
-    let second = second?.min(59);
+    let second = leapless(second?)?;
     let at = civil(year, month, day, hour?, minute?, second)?;
     let sign = match offset.as_bytes().first()? {
         b'+' => 1,
@@ -25,6 +24,7 @@ pub(super) fn common(text: &str) -> Option<i64> {
         _ => return None,
     };
     let (hours, minutes) = (number(offset.get(1..3)?, 2)?, number(offset.get(3..)?, 2)?);
+    let minutes = Some(minutes).filter(|minutes| *minutes < 60)?;
     let offset = Offset::from_seconds(sign * i32::try_from(hours * 3_600 + minutes * 60).ok()?).ok()?;
     offset.to_timestamp(at).ok().map(Timestamp::as_second)
 }
@@ -40,8 +40,13 @@ pub(super) fn slashes(text: &str, zone: &TimeZone) -> Option<i64> {
     let (month, day) = (two()?, two()?);
     let mut two = || -> Option<i64> { number(time.next()?, 2) };
     let (hour, minute, second) = (two()?, two()?, two()?);
-    let at = civil(year, month, day, hour, minute, second.min(59))?;
+    let at = civil(year, month, day, hour, minute, leapless(second)?)?;
     Some(at.to_zoned(zone.clone()).ok()?.timestamp().as_second())
+}
+
+/// A leap second is the second before.
+fn leapless(second: i64) -> Option<i64> {
+    (second <= 60).then(|| second.min(59))
 }
 
 fn civil(year: i64, month: i64, day: i64, hour: i64, minute: i64, second: i64) -> Option<DateTime> {
@@ -95,10 +100,13 @@ mod tests {
             "10/Oct/2026:13:55:36:1 +0000",
             "10/Oct/2026:13:55:36 0000",
             "1/Oct/2026:13:55:36 +0000",
+            "10/Oct/2026:13:55:61 +0000",
+            "10/Oct/2026:13:55:36 +0160",
         ] {
             assert_eq!(common(wrong), None, "{wrong}");
         }
         assert_eq!(slashes("2026/10/10", &TimeZone::UTC), None);
+        assert_eq!(common("10/Oct/2026:11:55:60 +0000"), Some(noon.as_second() + 23));
         assert_eq!(slashes("2026-10-10 11:55:36", &TimeZone::UTC), None);
     }
 }
