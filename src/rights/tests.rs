@@ -154,6 +154,16 @@ impl Rig {
 
     async fn stop(self) -> (Arc<TempDir>, Arc<ManualClock>) {
         assert!(self.tasks.shutdown(Duration::from_secs(10)).await);
+        // Where the last write took too long, the connection is closed behind it; SQLite then takes its log away. Before
+        // that nobody may put another file in the place of the database.
+        let log = self.dir.path().join("louver.db-wal");
+        let closed = async {
+            while log.exists() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(60), closed).await;
+        waited.expect("the database is closed");
         (self.dir, self.clock)
     }
 }
