@@ -213,7 +213,11 @@ async fn purge() -> Result<Figures, Fault> {
 fn planted(dir: &Path) -> Result<usize, Fault> {
     let mut times = 0;
     for file in std::fs::read_dir(dir)? {
-        let bytes = std::fs::read(file?.path())?;
+        let file = file?;
+        if !file.file_type()?.is_file() {
+            continue;
+        }
+        let bytes = std::fs::read(file.path())?;
         times += bytes.windows(PLANTED.len()).filter(|w| w == PLANTED).count();
     }
     Ok(times)
