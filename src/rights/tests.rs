@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::ConnectOptions;
+use sqlx::Connection;
 use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -485,6 +486,7 @@ async fn what_is_erased_while_the_store_fails_is_gone_once_it_works() {
     assert_eq!(rig.rights.withdraw(token).await.unwrap(), 0, "none yet");
     let back = sqlx::raw_sql("ALTER TABLE elsewhere RENAME TO sessions");
     back.execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
     rig.until_erased(session).await;
     rig.stop().await;
 }
