@@ -105,6 +105,8 @@ impl Rig {
     /// Moves the clock, and waits until the writer has added up the hour of this session, which is over.
     async fn pass(&self, time: Duration, receipt: &str) {
         let session = self.registry.session(receipt).unwrap();
+        // What the writer has not heard of when it adds up waits for the next hour, which does not come.
+        self.recorder.flushed().await;
         self.clock.advance(time);
         let added_up = async {
             while self
