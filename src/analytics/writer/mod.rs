@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::analytics::Store;
@@ -72,7 +73,9 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let mut writer = Writer::new(store, sources, metrics);
-    let mut tick = tokio::time::interval(HEARTBEAT);
+    // Before anything is taken: what is over since the last run is added up as it lay there.
+    writer.beat().await;
+    let mut tick = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut batch = Vec::new();
     loop {
