@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::analytics::Store;
@@ -75,7 +74,8 @@ pub(super) async fn run(
     let mut writer = Writer::new(store, sources, metrics);
     // Before anything is taken: what is over since the last run is added up as it lay there.
     writer.beat().await;
-    let mut tick = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    let mut tick = tokio::time::interval(HEARTBEAT);
+    tick.reset(); // it has just beaten
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut batch = Vec::new();
     loop {
