@@ -86,6 +86,17 @@ impl Ring {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+    /// Bytes per second that came of late; 0 as long as there is less than a second of them.
+    pub fn rate(&self) -> u64 {
+        let (Some(oldest), Some(newest)) = (self.bursts.front(), self.bursts.back()) else {
+            return 0;
+        };
+        let held = newest.arrived.saturating_duration_since(oldest.arrived);
+        match u64::try_from(held.as_millis()) {
+            Ok(ms @ 1000..) => self.bytes as u64 * 1000 / ms,
+            _ => 0,
+        }
+    }
     /// Adds a burst and lets go of what is too old or too much.
     pub fn push(&mut self, burst: Arc<Burst>) {
         match burst.kind {
@@ -196,6 +207,16 @@ mod tests {
         };
         let ring = ring(limits, "k...k..");
         assert_eq!((ring.first(), ring.end(), ring.bytes()), (4, 7, 104 * 3));
+    }
+
+    #[test]
+    fn the_rate_is_that_of_what_is_held_once_that_is_a_second() {
+        let of = |drawing| ring(Limits::default(), drawing).rate();
+        assert_eq!(
+            (of(""), of("k"), of("k........."), of("k..........")),
+            (0, 0, 0, 104 * 11)
+        );
+        assert_eq!(of("k...................."), 104 * 21 / 2);
     }
 
     #[test]
