@@ -162,15 +162,21 @@ fn what_a_reader_says_is_heard_by_others_who_stay_for_the_next_one() {
 fn a_reader_speaks_by_udp_and_ffmpeg_hears_it() {
     let relay = relay();
     let (rtp, _rtcp): (UdpSocket, UdpSocket) = udp_pair(HOST);
-    let port = rtp.local_addr().unwrap().port();
     let url = relay.rtsp("cam");
     let mut conn = Conn::open(HOST, relay.addr("rtsp"));
-    let transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
-    let reply = conn.ok(
-        "SETUP",
-        &format!("{url}/trackID=208"),
-        &[("Transport", &transport), REQUIRE],
-    );
+    let setup = |conn: &mut Conn, socket: &UdpSocket| {
+        let port = socket.local_addr().unwrap().port();
+        let transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
+        let headers = [("Transport", &*transport), REQUIRE];
+        conn.request("SETUP", &format!("{url}/trackID=208"), &headers)
+    };
+    let reply = setup(&mut conn, &rtp);
+    assert_eq!(reply.status, 200);
+    // A second thought that is refused, since another session has these ports, leaves all as it was.
+    let (taken, _): (UdpSocket, UdpSocket) = udp_pair(HOST);
+    let mut other = Conn::open(HOST, relay.addr("rtsp"));
+    assert_eq!(setup(&mut other, &taken).status, 200);
+    assert_eq!(setup(&mut conn, &taken).status, 400);
     let transport = reply.header("transport").unwrap();
     let server = transport
         .split(';')

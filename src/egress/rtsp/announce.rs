@@ -182,21 +182,11 @@ impl Driver {
         let udp = self.udp.as_ref().ok_or(Refusal::UnsupportedTransport)?;
         let rtp = self.peer.with_port(client_rtp).expose_to_send();
         let rtcp = self.peer.with_port(client_rtcp).expose_to_send();
-        // Set up anew, perhaps at the same ports; if it cannot be, all is as it was.
-        let of_it = |(known, ..): &mut (TrackId, _, _)| *known == track;
-        let before: Vec<_> = record.routes.extract_if(.., of_it).collect();
-        for (_, rtp, rtcp) in &before {
-            udp.close_route(rtp, rtcp);
-        }
         let route = Route::Publisher(Arc::clone(&record.recording), track);
-        if udp.open_route(rtp, rtcp, &route, self.now()) {
-            record.routes.push((track, rtp, rtcp));
-            return Ok(());
+        match udp.move_route(&mut record.routes, (track, rtp, rtcp), &route, self.now()) {
+            true => Ok(()),
+            false => Err(Refusal::PortsTaken),
         }
-        let mut again = before;
-        again.retain(|(_, rtp, rtcp)| udp.open_route(*rtp, *rtcp, &route, self.now()));
-        record.routes.extend(again);
-        Err(Refusal::PortsTaken)
     }
     /// When publishers are told next how their packets arrive.
     pub(super) fn reports_due(&self) -> Option<Instant> {

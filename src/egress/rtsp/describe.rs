@@ -68,9 +68,8 @@ impl Driver {
             self.talks.insert(setup.session, Arc::new(Mutex::new(talk)));
         }
         let talk = self.talks.get(setup.session).ok_or(Refusal::Internal)?;
-        self.close_talk_routes(talk, Some(track));
         match (setup.transport, &self.udp) {
-            (ChosenTransport::Tcp { .. }, _) => {}
+            (ChosenTransport::Tcp { .. }, _) => self.close_talk_routes(talk, Some(track)),
             (
                 ChosenTransport::Udp {
                     client_rtp,
@@ -81,10 +80,13 @@ impl Driver {
                 let rtp = self.peer.with_port(client_rtp).expose_to_send();
                 let rtcp = self.peer.with_port(client_rtcp).expose_to_send();
                 let route = Route::Talker(Arc::clone(talk), track);
-                if !udp.open_route(rtp, rtcp, &route, self.now()) {
+                // Taken out meanwhile: the sockets' own locks come first.
+                let mut routes = std::mem::take(&mut talk.lock().expect(NOT_POISONED).routes);
+                let moved = udp.move_route(&mut routes, (track, rtp, rtcp), &route, self.now());
+                talk.lock().expect(NOT_POISONED).routes = routes;
+                if !moved {
                     return Err(Refusal::PortsTaken);
                 }
-                talk.lock().expect(NOT_POISONED).routes.push((track, rtp, rtcp));
             }
             _ => return Err(Refusal::UnsupportedTransport),
         }

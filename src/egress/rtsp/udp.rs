@@ -117,6 +117,29 @@ impl UdpPair {
         }
         opened
     }
+    /// Listens at these addresses, RTP and RTCP, instead of those where a track was before, perhaps in part the same. False
+    /// if another session has one of them: then all is as it was.
+    pub(super) fn move_route(
+        &self,
+        routes: &mut Vec<(TrackId, SocketAddr, SocketAddr)>,
+        (track, rtp, rtcp): (TrackId, SocketAddr, SocketAddr),
+        route: &Route,
+        now: Instant,
+    ) -> bool {
+        let of_it = |(known, ..): &mut (TrackId, _, _)| *known == track;
+        let mut before: Vec<_> = routes.extract_if(.., of_it).collect();
+        for (_, rtp, rtcp) in &before {
+            self.close_route(rtp, rtcp);
+        }
+        let moved = self.open_route(rtp, rtcp, route, now);
+        if moved {
+            routes.push((track, rtp, rtcp));
+        } else {
+            before.retain(|(_, rtp, rtcp)| self.open_route(*rtp, *rtcp, route, now));
+            routes.extend(before);
+        }
+        moved
+    }
     /// Forgets a track's addresses.
     pub(super) fn close_route(&self, rtp: &SocketAddr, rtcp: &SocketAddr) {
         self.rtp_routes.close(rtp);
