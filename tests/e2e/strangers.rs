@@ -1,6 +1,8 @@
 //! Strangers who take what they can: connections, descriptors, half requests, datagrams. Those who watch lose
 //! nothing meanwhile, and what was refused is counted.
 
+use std::io::BufRead;
+use std::io::BufReader;
 use std::io::Write;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -12,6 +14,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use md5::Digest;
 use md5::Md5;
 use sha2::Sha256;
@@ -187,6 +191,35 @@ fn one_host_cannot_take_all_connections() {
     drop(all);
     eventually("there is room again", || open([127, 0, 0, 1]));
     watchful.watch(Duration::from_millis(200));
+    relay.stop();
+}
+
+/// Both halves are connections of that host, for as long as the tunnel lives.
+#[test]
+fn a_tunnel_in_http_counts_as_two_connections_of_its_host() {
+    let sources = Options::sources(&["cam=pattern:?size=160x120&fps=25"]);
+    let relay = Relay::start(sources.config("[limits]\nrtsp_connections_per_host = 3"));
+    let url = relay.rtsp("cam");
+    let half = |method: &str| {
+        let mut stream = http::connect(HOST, relay.addr("rtsp"));
+        let head = format!("{method} /cam HTTP/1.0\r\nx-sessioncookie: a\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let (get, mut post) = (half("GET"), half("POST"));
+    let asked = format!("OPTIONS {url} RTSP/1.0\r\nCSeq: 1\r\n\r\n");
+    post.write_all(STANDARD.encode(asked).as_bytes()).unwrap();
+    let mut lines = BufReader::new(&get).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "RTSP/1.0 200 OK"), "the tunnel is there");
+    let open = || {
+        let mut conn = Conn::open(HOST, relay.addr("rtsp"));
+        conn.try_request("OPTIONS", &url, &[]).map(|_| conn)
+    };
+    let third = open().expect("there is room for one more");
+    assert!(open().is_none(), "and for no other");
+    assert_eq!(relay.limited("rtsp_connections_per_host"), 1);
+    drop((get, post, third));
+    eventually("there is room again", open);
     relay.stop();
 }
 

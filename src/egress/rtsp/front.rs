@@ -15,7 +15,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::base::peer::PeerAddr;
 use crate::base::proxies;
 use crate::egress::rtsp::Server;
-use crate::egress::rtsp::guests::Guest;
 use crate::egress::rtsp::link::Layer;
 use crate::egress::rtsp::link::Link;
 use crate::egress::rtsp::seat::Seat;
@@ -67,7 +66,7 @@ pub(super) struct Carrier {
 impl Arrival {
     /// For whom a trusted proxy says that it connects, and a place for that host. `None`: it said it badly, or the host
     /// has as many connections as it may.
-    pub(super) async fn behind_proxy(mut self, server: &Server) -> Option<(Self, Option<Guest>)> {
+    pub(super) async fn behind_proxy(mut self, server: &Server) -> Option<Self> {
         let context = &server.context;
         match proxies::announced(&mut self.socket).await {
             Ok(Some(peer)) => self.peer = peer,
@@ -82,7 +81,8 @@ impl Arrival {
         if guest.is_none() {
             context.metrics.limit(Limit::RtspConnectionsPerHost);
         }
-        Some((self, guest?))
+        self.seat = self.seat.of(guest?);
+        Some(self)
     }
 
     /// Finds out what it is. `None`: there is nothing (more) to be done for it.

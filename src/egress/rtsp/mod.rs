@@ -366,7 +366,7 @@ impl Server {
             let arrival = Arrival {
                 socket,
                 peer,
-                seat: Seat::new(place, Arc::clone(&self.context.metrics)),
+                seat: Seat::new(place, Arc::clone(&self.context.metrics)).of(guest),
                 tls: listener.tls.clone(),
                 tunnels: Arc::clone(&listener.tunnels),
             };
@@ -374,21 +374,19 @@ impl Server {
             let groups = self.groups.clone();
             // Boxed: soon over, and its size would be every connection's.
             let begun = Box::pin(async move {
-                let (arrival, guest) = if proxied {
-                    arrival.behind_proxy(&server).await?
-                } else {
-                    (arrival, guest)
+                let arrival = match proxied {
+                    true => arrival.behind_proxy(&server).await?,
+                    false => arrival,
                 };
                 let begun = arrival.begin(&server).await?;
-                let (conn, seat) = conn::open(&server, begun, udp, groups, users)?;
-                Some((conn, seat, guest))
+                conn::open(&server, begun, udp, groups, users)
             });
             self.tasks.spawn_unnamed(move |stop| async move {
                 let begun = tokio::select! {
                     begun = begun => begun,
                     () = stop.cancelled() => return,
                 };
-                let Some((mut conn, _seat, _guest)) = begun else {
+                let Some((mut conn, _seat)) = begun else {
                     return;
                 };
                 let _nobody_left_to_tell = conn.run(&stop).await;

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use crate::base::seats::Taken;
+use crate::egress::rtsp::guests::Guest;
 use crate::telemetry::Metrics;
 
 /// A connection counts for as long as this lives, whoever holds it.
 pub(super) struct Seat {
     _taken: Taken,
+    /// Its place among those of its host.
+    _guest: Option<Guest>,
     metrics: Arc<Metrics>,
 }
 
@@ -16,8 +19,14 @@ impl Seat {
         metrics.connections.inc();
         Self {
             _taken: taken,
+            _guest: None,
             metrics,
         }
+    }
+    /// It counts for its host as well.
+    pub(super) fn of(mut self, guest: Option<Guest>) -> Self {
+        self._guest = guest;
+        self
     }
 }
 
