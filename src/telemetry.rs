@@ -48,6 +48,8 @@ pub enum Reason {
     Unauthorized,
     /// Packets of a publisher that never arrived.
     PublisherLoss,
+    /// A publisher that kept its session without media was ended.
+    PublisherSilent,
     /// A device that failed, was busy or was unplugged.
     Device,
     /// A log line that named an address was stopped.

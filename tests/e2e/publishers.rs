@@ -27,23 +27,28 @@ struct Sound {
 }
 
 fn announce(relay: &Relay, payload_type: u8) -> (Conn, u16) {
+    announce_to(relay, &relay.rtsp("live"), payload_type)
+}
+
+fn announce_to(relay: &Relay, url: &str, payload_type: u8) -> (Conn, u16) {
     let mut conn = Conn::open(HOST, relay.addr("rtsp"));
     let sdp = format!("v=0\r\nm=audio 0 RTP/AVP {payload_type}\r\na=control:a\r\n");
-    let status = conn
-        .request_with("ANNOUNCE", &relay.rtsp("live"), &[], &sdp)
-        .status;
+    let status = conn.request_with("ANNOUNCE", url, &[], &sdp).status;
     (conn, status)
 }
 
 impl Sound {
     #[track_caller]
     fn publish(relay: &Relay, payload_type: u8, mark: u8) -> Self {
-        let (mut conn, status) = announce(relay, payload_type);
+        Self::publish_to(relay, &relay.rtsp("live"), payload_type, mark)
+    }
+    #[track_caller]
+    fn publish_to(relay: &Relay, url: &str, payload_type: u8, mark: u8) -> Self {
+        let (mut conn, status) = announce_to(relay, url, payload_type);
         assert_eq!(status, 200);
-        let url = relay.rtsp("live");
         let transport = "RTP/AVP/TCP;unicast;interleaved=0-1;mode=record";
         conn.ok("SETUP", &format!("{url}/a"), &[("Transport", transport)]);
-        conn.ok("RECORD", &url, &[]);
+        conn.ok("RECORD", url, &[]);
         Self {
             conn,
             mark,
@@ -165,6 +170,60 @@ fn readers_wait_for_the_next_publisher_where_that_is_configured() {
         left.elapsed() > Duration::from_millis(1_500),
         "readers were not given their time"
     );
+    relay.stop();
+}
+
+/// Keeps its session, as encoders do whose camera hangs.
+fn says_it_is_there(conn: &mut Conn, relay: &Relay) -> bool {
+    conn.try_request("OPTIONS", &relay.rtsp("live"), &[])
+        .is_some_and(|reply| reply.status == 200)
+}
+
+#[test]
+fn a_publisher_that_keeps_its_session_without_media_loses_its_path_and_its_readers_wait_for_the_next() {
+    let config = "[publish]\nkeep_readers = \"5m\"";
+    let relay = Relay::start(Options::publish().rtsp("session_timeout = \"5s\"").config(config));
+    let mut first = Sound::publish(&relay, 8, 1);
+    first.send(8);
+    let mut viewer = watch(&relay);
+    heard_by(&mut viewer, &mut first);
+    assert_eq!(announce(&relay, 8).1, 403);
+    eventually("the first one's path is free", || {
+        // Reports are no media.
+        let report = [
+            0x80, 200, 0, 6, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        let _ = first.conn.try_send_packet(1, &report);
+        (!says_it_is_there(&mut first.conn, &relay)).then_some(())
+    });
+    let mut second = Sound::publish(&relay, 8, 2);
+    heard_by(&mut viewer, &mut second);
+    is_one_stream(&viewer);
+    assert_eq!(relay.lost("PublisherSilent"), 1);
+    let log = relay.stop();
+    assert!(
+        log.contains("A publisher was ended: it kept its session without sending media."),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_publisher_that_only_announces_or_pauses_has_its_path_no_longer_than_a_silent_one() {
+    let relay = Relay::start(Options::publish().rtsp("session_timeout = \"5s\""));
+    let announced = announce(&relay, 8).0;
+    let other = relay.rtsp("other");
+    let mut sound = Sound::publish_to(&relay, &other, 8, 1);
+    sound.send(8);
+    sound.conn.ok("PAUSE", &other, &[]);
+    let mut conns = [announced, sound.conn];
+    eventually("both are ended", || {
+        let here = conns.iter_mut().map(|conn| says_it_is_there(conn, &relay));
+        (here.filter(|here| *here).count() == 0).then_some(())
+    });
+    for url in [relay.rtsp("live"), other] {
+        Sound::publish_to(&relay, &url, 8, 2).send(8);
+    }
+    assert_eq!(relay.lost("PublisherSilent"), 2);
     relay.stop();
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It decodes nothing; what arrives is judged by the real readers in `peers`.
 
+use std::io;
 use std::io::ErrorKind;
 use std::io::Read;
 use std::io::Write;
@@ -77,7 +78,7 @@ impl Conn {
     /// The same with a body.
     #[track_caller]
     pub fn request_with(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        self.send(method, url, headers, body);
+        self.send(method, url, headers, body).unwrap();
         self.reply()
             .unwrap_or_else(|| panic!("{method}: the relay closed the connection"))
     }
@@ -90,7 +91,7 @@ impl Conn {
     }
     /// For requests that the relay may take as a reason to close: `None` then.
     pub fn try_request(&mut self, method: &str, url: &str, headers: &[(&str, &str)]) -> Option<Reply> {
-        self.send(method, url, headers, "");
+        self.send(method, url, headers, "").ok()?;
         self.reply()
     }
     /// Sends an interleaved packet, as publishers do.
@@ -110,7 +111,7 @@ impl Conn {
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
-    fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) {
+    fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> io::Result<()> {
         self.cseq += 1;
         let mut text = format!("{method} {url} RTSP/1.0\r\nCSeq: {}\r\n", self.cseq);
         if let Some(id) = &self.session {
@@ -123,9 +124,7 @@ impl Conn {
         if !body.is_empty() {
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
-        self.stream
-            .write_all(format!("{text}\r\n{body}").as_bytes())
-            .unwrap();
+        self.stream.write_all(format!("{text}\r\n{body}").as_bytes())
     }
     #[track_caller]
     fn reply(&mut self) -> Option<Reply> {

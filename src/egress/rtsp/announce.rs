@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::base::seats::Taken;
 use crate::egress::rtsp::conn::Driver;
+use crate::egress::rtsp::few::Few;
 use crate::egress::rtsp::record::Recording;
 use crate::egress::rtsp::routes::Route;
 use crate::egress::rtsp::way;
@@ -25,6 +26,7 @@ use crate::proto::sdp;
 use crate::proto::sdp::Keying;
 use crate::proto::sdp::SdpError;
 use crate::telemetry::Limit;
+use crate::telemetry::Reason;
 
 const NOT_POISONED: &str = "no panic happens while the lock is held";
 
@@ -219,6 +221,31 @@ impl Driver {
     pub(super) fn is_taken_over(&self) -> bool {
         let mut all = self.records.values().map(|r| &r.recording).chain(&self.announced);
         all.any(|r| r.lock().expect(NOT_POISONED).is_taken_over())
+    }
+    /// When a publisher here has sent no media for too long.
+    pub(super) fn silent_at(&self) -> Option<Instant> {
+        let all = self.records.values().map(|r| &r.recording).chain(&self.announced);
+        let since = all.filter_map(|r| r.lock().expect(NOT_POISONED).silent_since());
+        Some(since.min()? + self.server.context.options.get().silence())
+    }
+    /// Ends the publishers here, if one has sent no media for too long; whether that was so.
+    pub(super) fn end_silent(&mut self, now: Instant) -> bool {
+        if self.silent_at().is_none_or(|at| now < at) {
+            return false;
+        }
+        let seconds = self.server.context.options.get().silence().as_secs();
+        let all = self.records.values().map(|r| &r.recording).chain(&self.announced);
+        for recording in all {
+            let recording = recording.lock().expect(NOT_POISONED);
+            if let Some(path) = recording.path() {
+                tracing::warn!(%path, seconds, "A publisher was ended: it kept its session without sending media.");
+                self.server.context.metrics.lose(Reason::PublisherSilent, 1);
+            }
+        }
+        // Now, and not when its socket is closed: who sees that may come back at once.
+        self.records.values().for_each(|record| self.close_routes(record));
+        (self.records, self.announced) = (Few::default(), None);
+        true
     }
     pub(super) fn close_routes(&self, record: &Record) {
         for (_, rtp, rtcp) in &record.routes {

@@ -151,6 +151,7 @@ impl Driver {
             let wake = self.stuck_at().map_or(wake, |at| at.min(wake));
             let wake = self.look_at().map_or(wake, |at| at.min(wake));
             let wake = self.reports_due().map_or(wake, |at| at.min(wake));
+            let wake = self.silent_at().map_or(wake, |at| at.min(wake));
             tokio::select! {
                 read = read(&mut self.input, &mut self.core, &self.server) => {
                     if read? == 0 {
@@ -271,6 +272,9 @@ impl Driver {
         let now = self.now();
         if self.stuck_at().is_some_and(|at| now >= at) {
             self.server.context.metrics.lose(Reason::ReaderStuck, 1);
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if self.end_silent(now) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.report(now)?;

@@ -113,6 +113,14 @@ impl Default for Options {
         }
     }
 }
+impl Options {
+    /// A publisher that sends no media for so long is ended, whatever else it says: half as long again as a session may say
+    /// nothing at all, so that who says nothing ends by that. Who pauses has as long (RFC 2326 section 10.6).
+    fn silence(&self) -> Duration {
+        self.idle + self.idle / 2
+    }
+}
+
 
 /// How much there may be of what peers bring.
 #[derive(Clone, Debug, PartialEq, Eq)]

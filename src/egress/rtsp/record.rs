@@ -10,7 +10,9 @@ use crate::egress::rtsp::publishers::Line;
 use crate::egress::rtsp::publishers::Publishers;
 use crate::egress::rtsp::reorder::Reorder;
 use crate::egress::rtsp::reports::Reports;
+use crate::hub::PathName;
 use crate::hub::Publisher;
+use crate::media::MediaKind;
 use crate::media::Track;
 use crate::media::TrackId;
 use crate::proto::mikey::Message;
@@ -38,8 +40,12 @@ pub(super) struct Recording {
     metrics: Arc<Metrics>,
     /// RECORD was answered, and PAUSE has not come since.
     running: bool,
-    /// When media last came.
+    /// When anything last came, RTCP too.
     heard: Instant,
+    /// When RTP last came, or since when it could.
+    media: Instant,
+    /// Data comes now and then: who announced nothing else may be silent.
+    sparse: bool,
     /// Per track, what opens its packets, if they are SRTP.
     seals: Vec<Option<Receiver>>,
     /// Tracks that were announced as SRTP and have no key yet, a bit each.
@@ -69,6 +75,8 @@ impl Recording {
             metrics,
             running: false,
             heard,
+            media: heard,
+            sparse: tracks.iter().all(|t| t.kind == MediaKind::Application),
             seals: Vec::new(),
             keyless: 0,
             opened: Vec::new(),
@@ -97,8 +105,12 @@ impl Recording {
     }
     /// Media counts from now on, or no more.
     pub(super) fn set_running(&mut self, running: bool) {
+        let now = self.clock.now();
         if running && !self.running {
-            self.reports.begin(self.clock.now());
+            self.reports.begin(now);
+        }
+        if running != self.running {
+            self.media = now;
         }
         self.running = running;
     }
@@ -113,7 +125,17 @@ impl Recording {
             false => Vec::new(),
         }
     }
-    /// When media last came.
+    /// Since when no media has come, while it has the path; who is paused or only announced sends none either.
+    /// `None` for who may be silent.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        let expected = self.line.is_some() && !self.sparse;
+        expected.then_some(self.media)
+    }
+    /// The path, while it has it.
+    pub(super) fn path(&self) -> Option<&PathName> {
+        self.publisher().map(|publisher| publisher.path().name())
+    }
+    /// When anything last came.
     pub(super) fn heard(&self) -> Instant {
         self.heard
     }
@@ -217,6 +239,7 @@ impl Recording {
         if is_rtcp {
             return self.report(track, packet);
         }
+        self.media = self.heard;
         let written = match &mut line.splice {
             None => line.publisher.write_packet(track, packet).is_ok(),
             Some(splice) => {
