@@ -170,8 +170,10 @@ pub fn reader_by(row: &Row, island: &Island, enter: impl Fn(&Command) -> Command
             Watch::piped(&name, Promise::All, retina, decode)
         }
         // Who joins a group comes in the middle. One ffmpeg 5.1 in some hundred ends after half a second, with status 0
-        // and without a word, as it does after any good-bye in its group; whose that would be is not known. GStreamer
-        // ends too when we say one, and may not begin once more.
+        // and without a word, as it does after any good-bye in its group, and when its connection is closed. Neither
+        // should be here: the relay says good-bye for a stream that has ended alone (`egress::rtsp::multicast`), the
+        // network is this test's own, and GStreamer sends no RTCP. GStreamer ends too when we say one, and may not begin
+        // once more.
         "ffmpeg" if row.by == "multicast" => {
             let read = |out: &Path| enter(&row.reading("mystream", out));
             Watch::start(&name, Promise::FromKeyframe, read).or_again(|out| vec![read(out)])

@@ -113,6 +113,7 @@ impl Default for Options {
         }
     }
 }
+
 impl Options {
     /// A publisher that sends no media for so long is ended, whatever else it says: half as long again as a session may say
     /// nothing at all, so that who says nothing ends by that. Who pauses has as long (RFC 2326 section 10.6).
@@ -120,7 +121,6 @@ impl Options {
         self.idle + self.idle / 2
     }
 }
-
 
 /// How much there may be of what peers bring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -291,8 +291,10 @@ pub fn start(tasks: &Tasks, listeners: Vec<Listener>, context: Context) {
     // One sender for the readers of all listeners.
     let udp = listeners.iter().find_map(|l| l.udp.as_ref());
     let groups = context.options.get().multicast.zip(udp);
-    let groups = groups.map(|(options, udp)| Groups::new(options, Arc::clone(udp), Arc::clone(&context.hub)));
-    let groups = groups.map(Arc::new);
+    let groups = groups.map(|(options, udp)| {
+        let (udp, hub) = (Arc::clone(udp), Arc::clone(&context.hub));
+        Arc::new(Groups::new(options, udp, hub, tasks.child()))
+    });
     let server = Arc::new(Server {
         context,
         fanouts,

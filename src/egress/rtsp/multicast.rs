@@ -3,8 +3,13 @@
 //!
 //! Receivers join the group themselves; we only send. Their reports go to the group, where we do not listen, so
 //! a reader lives by its RTSP requests.
+//!
+//! Whoever is in a group takes a good-bye for its own: ffmpeg looks at no SSRC. So a stream that ends says it at once, and
+//! no more when somebody was told of the group for the next stream; and a group that was given back is given to another
+//! path as late as possible.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
@@ -15,6 +20,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::sync::DropGuard;
+
+use crate::base::tasks::Tasks;
 use crate::egress::rtsp::delivery::Delivery;
 use crate::egress::rtsp::fanout::Fanouts;
 use crate::egress::rtsp::fanout::Slot;
@@ -50,18 +60,27 @@ pub(super) struct Groups {
     options: Multicast,
     sockets: Arc<UdpPair>,
     hub: Arc<Hub>,
-    /// Which group a path has: it keeps it, as long as there are enough, even while there is no such path.
-    numbers: Mutex<HashMap<PathName, u32>>,
-    senders: Mutex<HashMap<u64, Weak<Sender>>>,
+    tasks: Tasks,
+    numbers: Mutex<Numbers>,
+    senders: Mutex<HashMap<u64, (Ipv4Addr, Weak<Sender>)>>,
+}
+
+/// Which group a path has: it keeps it, as long as there are enough, even while there is no such path.
+#[derive(Default)]
+struct Numbers {
+    by_path: HashMap<PathName, u32>,
+    /// Where the next free one is looked for: behind the one that was given last.
+    next: u32,
 }
 
 impl Groups {
-    pub(super) fn new(options: Multicast, sockets: Arc<UdpPair>, hub: Arc<Hub>) -> Self {
+    pub(super) fn new(options: Multicast, sockets: Arc<UdpPair>, hub: Arc<Hub>, tasks: Tasks) -> Self {
         sockets.set_multicast(options.ttl);
         Self {
             options,
             sockets,
             hub,
+            tasks,
             numbers: Mutex::default(),
             senders: Mutex::default(),
         }
@@ -69,27 +88,35 @@ impl Groups {
     /// A path's group; `None` if all are taken.
     pub(super) fn group(&self, path: &PathName) -> Option<Ipv4Addr> {
         let mut numbers = self.numbers.lock().expect(NOT_POISONED);
-        let number = match numbers.get(path) {
+        let Numbers { by_path, next } = &mut *numbers;
+        let number = match by_path.get(path) {
             Some(number) => *number,
             None => {
-                let all = 0..self.options.groups;
-                if numbers.len() >= all.len() {
-                    numbers.retain(|path, _| self.hub.find(path.as_str()).is_some());
+                let count = self.options.groups;
+                if u32::try_from(by_path.len()).is_ok_and(|given| given >= count) {
+                    by_path.retain(|path, _| self.hub.find(path.as_str()).is_some());
                 }
-                let free = all
-                    .into_iter()
-                    .find(|n| !numbers.values().any(|taken| taken == n))?;
-                numbers.insert(path.clone(), free);
+                let taken: HashSet<u32> = by_path.values().copied().collect();
+                let free = (*next..count).chain(0..*next).find(|n| !taken.contains(n))?;
+                *next = (free + 1) % count;
+                by_path.insert(path.clone(), free);
                 free
             }
         };
         Some(Ipv4Addr::from_bits(self.options.first.to_bits() + number))
     }
-    /// What SETUP tells of a track.
-    pub(super) fn told(&self, path: &PathName, track: TrackId) -> Option<Group> {
+    /// What SETUP tells of a track of the path's stream. From now on there may be somebody in the group who would end at a
+    /// good-bye of the stream before.
+    pub(super) fn told(&self, path: &PathName, stream: &Stream, track: TrackId) -> Option<Group> {
         let ports = self.ports(track)?;
+        let group = self.group(path)?;
+        for (id, (to, sender)) in &*self.senders.lock().expect(NOT_POISONED) {
+            if let Some(former) = sender.upgrade().filter(|_| *to == group && *id != stream.id()) {
+                former.said_bye.store(true, Ordering::Relaxed);
+            }
+        }
         Some(Group {
-            destination: self.group(path)?.to_string(),
+            destination: group.to_string(),
             ports,
             ttl: self.options.ttl,
         })
@@ -121,28 +148,35 @@ impl Groups {
         now: Instant,
         fanouts: &Arc<Fanouts>,
     ) -> Option<Arc<Sender>> {
-        let group = IpAddr::V4(self.group(path)?);
+        let group = self.group(path)?;
         let mut senders = self.senders.lock().expect(NOT_POISONED);
-        senders.retain(|_, s| s.strong_count() > 0);
-        if let Some(sender) = senders.get(&stream.id()).and_then(Weak::upgrade) {
+        senders.retain(|_, (_, s)| s.strong_count() > 0);
+        if let Some(sender) = senders.get(&stream.id()).and_then(|(_, s)| s.upgrade()) {
             return Some(sender);
         }
         let way = |n: usize| {
             let (rtp, rtcp) = self.ports(TrackId(u8::try_from(n).ok()?))?;
-            let to = |port| SocketAddr::new(group, port);
+            let to = |port| SocketAddr::new(IpAddr::V4(group), port);
             Some(TrackWay::Udp(Ports::new(to(rtp), to(rtcp))))
         };
         let ways: Vec<_> = (0..stream.description().tracks.len()).map(way).collect();
         let way = Way::udp(Arc::clone(&self.sockets), Heard::new(now, None), &ways);
         let delivery = Delivery::new(Arc::clone(stream), way, at, now, None);
-        let slot = Slot::new(delivery, Output::RtspUdp, Arc::default());
+        let over = Arc::new(Notify::new());
+        let slot = Slot::new(delivery, Output::RtspUdp, Arc::clone(&over));
         slot.set_idle(false);
-        fanouts.add(stream, Arc::clone(&slot));
+        let gone = CancellationToken::new();
         let sender = Arc::new(Sender {
-            slot,
-            said_bye: AtomicBool::new(false),
+            slot: Arc::clone(&slot),
+            // For one that ended already it was said, or another stream has the group.
+            said_bye: AtomicBool::new(stream.has_ended()),
+            _gone: gone.clone().drop_guard(),
         });
-        senders.insert(stream.id(), Arc::downgrade(&sender));
+        senders.insert(stream.id(), (group, Arc::downgrade(&sender)));
+        let told = (Arc::clone(stream), Arc::downgrade(&sender));
+        self.tasks
+            .spawn_unnamed(|stop| say_bye_in_time(told.0, told.1, over, gone, stop));
+        fanouts.add(stream, slot);
         Some(sender)
     }
     fn ports(&self, track: TrackId) -> Option<(u16, u16)> {
@@ -151,10 +185,33 @@ impl Groups {
     }
 }
 
+/// Says good-bye to the group as soon as the stream has ended: its readers look only now and then, and by then the group may
+/// be another stream's.
+async fn say_bye_in_time(
+    stream: Arc<Stream>,
+    sender: Weak<Sender>,
+    over: Arc<Notify>,
+    gone: CancellationToken,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = over.notified() => {}
+            () = gone.cancelled() => return,
+            () = stop.cancelled() => return,
+        }
+        if stream.has_ended() {
+            return sender.upgrade().iter().for_each(|sender| sender.bye());
+        }
+    }
+}
+
 /// A stream on its way to a group.
 pub(super) struct Sender {
     slot: Arc<Slot>,
+    /// It was said, or may not be said any more.
     said_bye: AtomicBool,
+    _gone: DropGuard,
 }
 
 impl Sender {
@@ -180,19 +237,29 @@ impl Drop for Sender {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
     use std::time::UNIX_EPOCH;
 
     use super::*;
+    use crate::base::clock::Clock;
     use crate::base::clock::ManualClock;
+    use crate::base::time::Rate;
     use crate::hub;
+    use crate::hub::Publisher;
+    use crate::media::Codec;
+    use crate::media::Description;
+    use crate::media::MediaKind;
+    use crate::media::Track;
     use crate::telemetry::Metrics;
 
     fn groups(count: u32) -> Groups {
         groups_of(count, &hub())
     }
+    fn clock() -> Arc<ManualClock> {
+        ManualClock::new(UNIX_EPOCH)
+    }
     fn hub() -> Arc<Hub> {
-        let clock = ManualClock::new(UNIX_EPOCH);
-        Hub::new(hub::Options::default(), clock, Metrics::new())
+        Hub::new(hub::Options::default(), clock(), Metrics::new())
     }
     fn groups_of(count: u32, hub: &Arc<Hub>) -> Groups {
         let options = Multicast {
@@ -202,12 +269,11 @@ mod tests {
             ttl: 3,
         };
         let sockets = UdpPair::bind(Ipv4Addr::LOCALHOST.into(), (0, 0)).unwrap();
-        Groups::new(options, Arc::new(sockets), Arc::clone(hub))
+        Groups::new(options, Arc::new(sockets), Arc::clone(hub), Tasks::new())
     }
 
     #[tokio::test]
     async fn each_path_has_a_group_of_its_own_and_keeps_it() {
-        let name = |text: &str| PathName::parse(text).unwrap();
         let hub = hub();
         for path in ["a", "b", "c"] {
             hub.configure(&name(path), "publish:");
@@ -222,11 +288,102 @@ mod tests {
         hub.configure(&name("d"), "publish:");
         assert_eq!(groups.group(&name("d")), Some(Ipv4Addr::new(239, 1, 2, 255)));
         assert_eq!(groups.group(&name("b")), None, "now it is another's");
-        let told = groups.told(&name("c"), TrackId(2)).unwrap();
+        let stream = published(&hub, "c");
+        let told = groups.told(&name("c"), stream.stream(), TrackId(2)).unwrap();
         assert_eq!(
             (told.destination.as_str(), told.ports, told.ttl),
             ("239.1.3.0", (6004, 6005), 3)
         );
+    }
+
+    fn name(text: &str) -> PathName {
+        PathName::parse(text).unwrap()
+    }
+    /// Sound.
+    fn published(hub: &Arc<Hub>, path: &str) -> Publisher {
+        let track = Track {
+            id: TrackId(0),
+            kind: MediaKind::Audio,
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            rate: Rate::VIDEO,
+            encoding: "PCMU".into(),
+            channels: None,
+            fmtp: None,
+        };
+        let tracks = vec![track];
+        hub.publish(&name(path), Description { tracks }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_group_is_given_to_another_path_as_late_as_possible() {
+        let hub = hub();
+        let groups = groups_of(3, &hub);
+        let given = |path: &str| {
+            hub.configure(&name(path), "publish:");
+            let first = groups.options.first.to_bits();
+            groups.group(&name(path)).unwrap().to_bits() - first
+        };
+        assert_eq!([given("a"), given("b"), given("c")], [0, 1, 2]);
+        hub.remove("a");
+        assert_eq!(given("d"), 0);
+        hub.remove("d");
+        hub.remove("b");
+        assert_eq!(given("e"), 1, "the one that was given just now is left alone");
+        assert_eq!(given("f"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_says_good_bye_before_anybody_looks() {
+        let hub = hub();
+        let groups = groups_of(1, &hub);
+        let publisher = published(&hub, "a");
+        let fanouts = Fanouts::new(Tasks::new(), clock(), Metrics::new());
+        let stream = publisher.stream();
+        let sender = groups
+            .sender(stream, &name("a"), 0, clock().now(), &fanouts)
+            .unwrap();
+        assert!(!sender.said_bye.load(Ordering::Relaxed));
+        drop(publisher);
+        let said = async {
+            while !sender.said_bye.load(Ordering::Relaxed) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = Duration::from_secs(60);
+        assert!(
+            tokio::time::timeout(patience, said).await.is_ok(),
+            "nobody said it"
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_who_was_told_of_a_group_hears_the_good_bye_of_the_stream_before() {
+        let hub = hub();
+        let groups = groups_of(1, &hub);
+        let fanouts = Fanouts::new(Tasks::new(), clock(), Metrics::new());
+        let send = |stream: &Arc<Stream>| {
+            groups
+                .sender(stream, &name("a"), 0, clock().now(), &fanouts)
+                .unwrap()
+        };
+        let first = published(&hub, "a");
+        let stream = Arc::clone(first.stream());
+        let former = send(&stream);
+        assert!(!former.said_bye.load(Ordering::Relaxed));
+        groups.told(&name("a"), &stream, TrackId(0)).unwrap();
+        assert!(!former.said_bye.load(Ordering::Relaxed), "it is the same stream");
+        drop(first);
+        let second = published(&hub, "a");
+        groups.told(&name("a"), second.stream(), TrackId(0)).unwrap();
+        assert!(
+            former.said_bye.load(Ordering::Relaxed),
+            "nothing was awaited: it was not said"
+        );
+        // A reader of the first stream that plays once more begins nothing that could end.
+        drop(former);
+        assert!(send(&stream).said_bye.load(Ordering::Relaxed));
+        assert!(!send(second.stream()).said_bye.load(Ordering::Relaxed));
     }
 
     #[tokio::test]

@@ -101,7 +101,9 @@ impl Driver {
             .as_ref()
             .filter(|_| setup.rendition == Rendition::Native && !setup.sealed);
         let groups = groups.ok_or(Refusal::UnsupportedTransport)?;
-        let group = groups.told(play.path_name(), track).ok_or(Refusal::Limit)?;
+        let group = groups
+            .told(play.path_name(), play.stream(), track)
+            .ok_or(Refusal::Limit)?;
         play.set_group(groups);
         Ok(Answer::SetUpMulticast { ssrc, group })
     }
