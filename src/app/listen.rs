@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use crate::app::AppError;
 use crate::base::tasks::Tasks;
 use crate::base::tls::Identity;
-use crate::base::why::WhyNotBound;
+use crate::base::why::why_not_bound;
 use crate::config::Config;
 use crate::egress::rtsp;
 use crate::proto::rtsp::auth::Users;
@@ -29,7 +29,7 @@ pub(super) struct Bound {
 /// Why an address cannot be listened on. It is the operator's own.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    #[error("cannot listen for HTTP on {0} ({why}); choose another in [http] listen", why = WhyNotBound::from(.1))]
+    #[error("cannot listen for HTTP on {0} ({why}); choose another in [http] listen", why = why_not_bound(.1))]
     Http(SocketAddr, io::Error),
     #[error("the system does not say which port it chose")]
     Unknown(#[source] io::Error),

@@ -26,23 +26,12 @@ impl fmt::Display for Why {
 }
 
 /// The same for an address that cannot be listened on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WhyNotBound(pub io::ErrorKind);
-
-impl From<&io::Error> for WhyNotBound {
-    fn from(error: &io::Error) -> Self {
-        Self(error.kind())
-    }
-}
-
-impl fmt::Display for WhyNotBound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            io::ErrorKind::AddrInUse => f.write_str("another program uses it"),
-            io::ErrorKind::AddrNotAvailable => f.write_str("it is no address of this machine"),
-            io::ErrorKind::PermissionDenied => f.write_str("this user may not; ports below 1024 need rights"),
-            kind => Why(kind).fmt(f),
-        }
+pub fn why_not_bound(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program uses it".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "it is no address of this machine".to_owned(),
+        io::ErrorKind::PermissionDenied => "this user may not; ports below 1024 need rights".to_owned(),
+        kind => Why(kind).to_string(),
     }
 }
 
@@ -68,7 +57,7 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let why = |at: std::net::SocketAddr| {
             let refused = std::net::TcpListener::bind(at).unwrap_err();
-            WhyNotBound::from(&refused).to_string()
+            why_not_bound(&refused)
         };
         assert_eq!(why(taken.local_addr().unwrap()), "another program uses it");
         assert_eq!(

@@ -49,7 +49,7 @@ use crate::base::proxies::Proxies;
 use crate::base::seats::Seats;
 use crate::base::seats::Taken;
 use crate::base::tasks::Tasks;
-use crate::base::why::WhyNotBound;
+use crate::base::why::why_not_bound;
 use crate::egress::sealed::SealedStreams;
 use crate::egress::ts::Renditions;
 use crate::hub::Hub;
@@ -241,9 +241,9 @@ impl Listener {
 /// Why the server cannot listen. The addresses are the operator's own.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("cannot listen for RTSP on {0} ({why}); choose another in [rtsp] or [rtsps] listen", why = WhyNotBound::from(.1))]
+    #[error("cannot listen for RTSP on {0} ({why}); choose another in [rtsp] or [rtsps] listen", why = why_not_bound(.1))]
     Tcp(SocketAddr, #[source] io::Error),
-    #[error("cannot use UDP ports {} and {} ({}); choose another pair in [rtsp] udp_ports", .0.0, .0.1, WhyNotBound::from(.1))]
+    #[error("cannot use UDP ports {} and {} ({}); choose another pair in [rtsp] udp_ports", .0.0, .0.1, why_not_bound(.1))]
     Udp((u16, u16), #[source] io::Error),
 }
 
