@@ -425,12 +425,7 @@ fn rtsp_options(config: &Config) -> rtsp::Options {
         stuck: config.rtsp.write_timeout,
         publish: config.publish.allow,
         takeover: config.publish.takeover,
-        multicast: config.rtsp.multicast.map(|m| rtsp::Multicast {
-            first: m.first,
-            groups: m.groups,
-            port: m.port,
-            ttl: m.ttl,
-        }),
+        multicast: config.rtsp.multicast,
         keep_readers: config.publish.keep_readers,
         limits: rtsp_limits(&config.limits),
         proxies: Proxies::new(config.privacy.trusted_proxies.clone()),

@@ -29,6 +29,7 @@ use crate::analytics::Options;
 use crate::analytics::Retention;
 use crate::base::proxies::Cidr;
 use crate::config::credentials::User;
+pub use crate::egress::rtsp::multicast::Options as Multicast;
 use crate::hub::PathName;
 use crate::ingest::Source;
 use crate::privacy::Consent;
@@ -87,19 +88,6 @@ pub struct Rtsp {
     pub multicast: Option<Multicast>,
     /// Whether trusted proxies begin with a PROXY header.
     pub proxy_protocol: bool,
-}
-
-/// Multicast groups, and how they are sent to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Multicast {
-    /// The first group.
-    pub first: Ipv4Addr,
-    /// How many groups; each path that is asked for has one.
-    pub groups: u32,
-    /// RTP port of the first track, even; each track takes two.
-    pub port: u16,
-    /// How many routers packets pass, at most.
-    pub ttl: u8,
 }
 
 impl Default for Rtsp {

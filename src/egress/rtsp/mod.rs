@@ -13,7 +13,7 @@ mod front;
 mod guests;
 mod keeper;
 mod link;
-mod multicast;
+pub mod multicast;
 mod play;
 mod publishers;
 mod recall;
@@ -68,7 +68,6 @@ use front::Arrival;
 use guests::Guests;
 use keeper::Keeper;
 use multicast::Groups;
-pub use multicast::Multicast;
 use publishers::Publishers;
 use refusals::Refusals;
 use seat::Seat;
@@ -90,7 +89,7 @@ pub struct Options {
     /// Whether a second publisher takes the path over instead of being refused.
     pub takeover: bool,
     /// Groups that streams are sent to when readers ask for it.
-    pub multicast: Option<Multicast>,
+    pub multicast: Option<multicast::Options>,
     /// How long readers of a publisher that has left wait for the next; zero: they end with it.
     pub keep_readers: Duration,
     pub limits: Limits,

@@ -44,7 +44,7 @@ const NOT_POISONED: &str = "no panic happens while the lock is held";
 
 /// Settings of multicast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Multicast {
+pub struct Options {
     /// The first group; each path that is asked for has one.
     pub first: Ipv4Addr,
     /// How many groups there are.
@@ -57,7 +57,7 @@ pub struct Multicast {
 
 /// The groups of a listener and who sends to them.
 pub(super) struct Groups {
-    options: Multicast,
+    options: Options,
     sockets: Arc<UdpPair>,
     hub: Arc<Hub>,
     tasks: Tasks,
@@ -74,7 +74,7 @@ struct Numbers {
 }
 
 impl Groups {
-    pub(super) fn new(options: Multicast, sockets: Arc<UdpPair>, hub: Arc<Hub>, tasks: Tasks) -> Self {
+    pub(super) fn new(options: Options, sockets: Arc<UdpPair>, hub: Arc<Hub>, tasks: Tasks) -> Self {
         sockets.set_multicast(options.ttl);
         Self {
             options,
@@ -262,7 +262,7 @@ mod tests {
         Hub::new(hub::Options::default(), clock(), Metrics::new())
     }
     fn groups_of(count: u32, hub: &Arc<Hub>) -> Groups {
-        let options = Multicast {
+        let options = Options {
             first: Ipv4Addr::new(239, 1, 2, 254),
             groups: count,
             port: 6000,
