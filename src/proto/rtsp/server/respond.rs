@@ -56,7 +56,7 @@ impl Session {
     pub(super) fn rtp_info(&self, values: &[RtpInfo]) -> Option<String> {
         let entry = |info: &RtpInfo| {
             let track = self.tracks.iter().find(|t| t.id == info.track)?;
-            Some(headers::rtp_info(&track.url, info.sequence, info.rtp_time))
+            Some(headers::rtp_info(&track.name, info.sequence, info.rtp_time))
         };
         let entries: Vec<String> = values.iter().filter_map(entry).collect();
         (!entries.is_empty()).then(|| entries.join(","))

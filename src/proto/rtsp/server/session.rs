@@ -44,8 +44,8 @@ impl Kind {
 pub(super) struct TrackSetup {
     pub(super) id: TrackId,
     pub(super) transport: ChosenTransport,
-    /// As the peer called it in SETUP, without credentials: so it is called in `RTP-Info`.
-    pub(super) url: String,
+    /// How `RTP-Info` names it.
+    pub(super) name: Box<str>,
 }
 
 /// One session. While its connection lives, no other one can name it.
@@ -101,7 +101,10 @@ impl Session {
     pub(super) fn put(&mut self, track: TrackSetup) {
         match self.tracks.iter_mut().find(|t| t.id == track.id) {
             Some(old) => *old = track,
-            None => self.tracks.push(track),
+            None => {
+                self.tracks.reserve_exact(1); // two are the rule, and a list that grows by itself has room for four
+                self.tracks.push(track);
+            }
         }
     }
 

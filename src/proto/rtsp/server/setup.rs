@@ -44,6 +44,19 @@ struct Subject {
     target: Target,
 }
 
+/// A URL is kept for each track of thousands of sessions; with a token in it, it may have some hundred bytes.
+const NAME_MAX: usize = 512;
+
+/// How `RTP-Info` names a track: as the peer did in SETUP, without credentials, or, where that was very long, as the
+/// description names it. Players take either for the track that they know.
+fn name(url: &Url, track: TrackId) -> Box<str> {
+    let whole = url.without_credentials();
+    match whole.len() <= NAME_MAX {
+        true => whole.into(),
+        false => format!("trackID={}", track.0).into(),
+    }
+}
+
 /// A SETUP that waits for the driver's answer.
 pub(super) struct Draft {
     session: SessionId,
@@ -148,7 +161,10 @@ impl Conn {
             track: TrackSetup {
                 id: subject.track,
                 transport: chosen,
-                url: url.without_credentials(),
+                name: match subject.purpose {
+                    Purpose::Play => name(url, subject.track),
+                    Purpose::Record => Box::default(), // there is no `RTP-Info` for who sends
+                },
             },
             protocol: transport.protocol.clone(),
             content_base: url.content_base(),
@@ -425,7 +441,7 @@ impl Conn {
                 .header("com.ses.streamID", "0");
         }
         if let Some(data) = mikey {
-            let uri = &draft.track.url;
+            let uri = &draft.track.name;
             reply = reply.header("KeyMgmt", format!("prot=mikey;uri=\"{uri}\";data=\"{data}\""));
         }
         let now = self.now;

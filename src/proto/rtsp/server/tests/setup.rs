@@ -103,6 +103,23 @@ fn rtp_info_names_the_track_as_the_client_did() {
     }
 }
 
+/// Nobody makes us keep kilobytes per track.
+#[test]
+fn rtp_info_names_the_track_as_the_description_did_where_the_url_was_very_long() {
+    for (token, told) in [(400, None), (5000, Some("trackID=1"))] {
+        let url = format!("rtsp://h/cam?token={}/trackID=1", "x".repeat(token));
+        let mut peer = Peer::open();
+        peer.set_up(&setup(&url, "RTP/AVP/TCP"));
+        peer.ask("PLAY rtsp://h/cam RTSP/1.0\nCSeq: 4");
+        let reply = peer.answer(Answer::Playing {
+            rtp_info: vec![info(1, 5, 6)],
+        });
+        let told = told.unwrap_or(&url);
+        let line = format!("url={told};seq=5;rtptime=6");
+        assert_eq!(reply.get("RTP-Info"), Some(line.as_str()));
+    }
+}
+
 #[test]
 fn the_base_url_of_several_tracks_is_no_track() {
     let mut peer = Peer::open();
