@@ -116,6 +116,23 @@ pub fn user(name: &str, password: &str) -> String {
     )
 }
 
+/// A connection of a user whose password is `pw-of-NAME`.
+fn conn_of(relay: &Relay, name: &str) -> Conn {
+    let conn = Conn::open(http::LOCAL, relay.addr("rtsp"));
+    conn.header("Authorization", &basic(name, &format!("pw-of-{name}")))
+}
+
+/// Takes a user away by the command line, and has that read.
+fn remove(relay: &Relay, name: &str) {
+    let mut remove = louver();
+    remove
+        .args(["user", "remove", "--config"])
+        .arg(relay.config_file());
+    let removed = remove.arg(name).output().unwrap();
+    assert!(removed.status.success(), "{removed:?}");
+    relay.signal("HUP");
+}
+
 #[test]
 fn users_and_rules_count_for_the_next_request() {
     const ALWAYS: &str = "[auth]\nrequired = \"always\"\n";
@@ -123,10 +140,7 @@ fn users_and_rules_count_for_the_next_request() {
     let both = "[paths.cam]\nsource = \"pattern:?size=160x120&fps=25\"\n";
     let options = Options::default().config(&format!("{both}{ALWAYS}{anna}"));
     let mut relay = Relay::start(options.login("anna", "pw-of-anna"));
-    let conn = |name: &str| {
-        let conn = Conn::open([127, 0, 0, 1].into(), relay.addr("rtsp"));
-        conn.header("Authorization", &basic(name, &format!("pw-of-{name}")))
-    };
+    let conn = |name: &str| conn_of(&relay, name);
     let status = |name: &str| conn(name).request("DESCRIBE", &relay.rtsp("cam"), &[]).status;
     let page = |name: &str| {
         let authorization = basic(name, &format!("pw-of-{name}"));
@@ -164,10 +178,7 @@ fn a_user_who_is_removed_stops_watching_and_publishing_and_others_go_on() {
     let paths = format!("{}[paths.live]\nsource = \"publish:\"\n", pattern("cam", 160));
     let config = format!("{paths}[auth]\nrequired = \"always\"\n{anna}{bob}");
     let relay = Relay::start(Options::default().config(&config).login("bob", "pw-of-bob"));
-    let conn = |name: &str| {
-        let conn = Conn::open(http::LOCAL, relay.addr("rtsp"));
-        conn.header("Authorization", &basic(name, &format!("pw-of-{name}")))
-    };
+    let conn = |name: &str| conn_of(&relay, name);
     let page = |name: &str| {
         let authorization = basic(name, &format!("pw-of-{name}"));
         let headers = [("Authorization", &*authorization)];
@@ -182,16 +193,11 @@ fn a_user_who_is_removed_stops_watching_and_publishing_and_others_go_on() {
     let (mut bobs_page, mut annas_page) = (page("bob"), page("anna"));
     assert!(bobs_page.next_part().is_some() && annas_page.next_part().is_some());
     let mut publisher = conn("anna");
-    publish_sound(&mut publisher, &relay.rtsp("live"));
+    record_sound(&mut publisher, &relay.rtsp("live"));
+    assert!(send_sound(&mut publisher, 0));
     relay.wait_for_state("live", "ready");
 
-    let mut remove = louver();
-    remove
-        .args(["user", "remove", "--config"])
-        .arg(relay.config_file());
-    let removed = remove.arg("anna").output().unwrap();
-    assert!(removed.status.success(), "{removed:?}");
-    relay.signal("HUP");
+    remove(&relay, "anna");
     annas.until_cut_off();
     let until = Instant::now() + DEADLINE;
     while by_udp.receive() || !publisher.has_ended() || annas_page.next_part().is_some() {
@@ -223,18 +229,10 @@ fn when_the_last_user_is_removed_nobody_watches_or_comes_in() {
         user("anna", "pw-of-anna")
     );
     let mut relay = Relay::start(Options::default().config(&config).login("anna", "pw-of-anna"));
-    let conn = || {
-        let conn = Conn::open(http::LOCAL, relay.addr("rtsp"));
-        conn.header("Authorization", &basic("anna", "pw-of-anna"))
-    };
+    let conn = || conn_of(&relay, "anna");
     let mut annas = Watchful::on(conn(), "cam");
     annas.watch(MOMENT);
-    let mut remove = louver();
-    remove
-        .args(["user", "remove", "--config"])
-        .arg(relay.config_file());
-    assert!(remove.arg("anna").status().unwrap().success());
-    relay.signal("HUP");
+    remove(&relay, "anna");
     annas.until_cut_off();
     let reply = conn().request("DESCRIBE", &relay.rtsp("cam"), &[]);
     assert_eq!(reply.status, 401);
@@ -274,27 +272,28 @@ fn a_removed_user_is_cut_off_in_tls_and_in_a_tunnel_too() {
             (!ffmpeg::parse(&seen, 0).is_empty()).then_some(())
         });
     }
-    let mut remove = louver();
-    remove
-        .args(["user", "remove", "--config"])
-        .arg(relay.config_file());
-    assert!(remove.arg("anna").status().unwrap().success());
-    relay.signal("HUP");
+    remove(&relay, "anna");
     for (reader, _) in &mut readers {
         let _either_way = reader.wait(DEADLINE);
     }
     relay.stop();
 }
 
-/// One track of sound, with its first packet.
-fn publish_sound(conn: &mut Conn, url: &str) {
+/// Goes as far as the answer to RECORD, with one track of sound by TCP.
+fn record_sound(conn: &mut Conn, url: &str) {
     const SDP: &str = "v=0\r\nm=audio 0 RTP/AVP 8\r\na=control:a\r\n";
     assert_eq!(conn.request_with("ANNOUNCE", url, &[], SDP).status, 200);
     let transport = [("Transport", "RTP/AVP/TCP;interleaved=0-1;mode=record")];
     conn.ok("SETUP", &format!("{url}/a"), &transport);
     conn.ok("RECORD", url, &[]);
-    let header = [0x80, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
-    conn.send_packet(0, &[&header[..], &[0x55; 160]].concat());
+}
+
+/// Sends twenty milliseconds of it; false when the relay has closed.
+fn send_sound(conn: &mut Conn, sequence: u16) -> bool {
+    let [high, low] = sequence.to_be_bytes();
+    let time = (u32::from(sequence) * 160).to_be_bytes();
+    let packet = [&[0x80, 8, high, low], &time[..], &[0, 0, 0, 9], &[0x55; 160]].concat();
+    conn.try_send_packet(0, &packet)
 }
 
 #[test]
@@ -327,24 +326,13 @@ fn limits_and_what_is_logged_follow_the_file() {
 
 #[test]
 fn a_publisher_outlives_the_configuring_of_its_path_and_ends_when_a_camera_takes_it() {
-    const SDP: &str = "v=0\r\nm=audio 0 RTP/AVP 8\r\na=control:a\r\n";
     let (stays, named) = (pattern("stays", 160), "[paths.live]\nsource = \"publish:\"\n");
     let relay = started(&stays);
     let mut watching = Watchful::of(&relay, "stays");
     let mut publisher = Conn::open([127, 0, 0, 3].into(), relay.addr("rtsp"));
-    let url = relay.rtsp("live");
-    assert_eq!(publisher.request_with("ANNOUNCE", &url, &[], SDP).status, 200);
-    let transport = [("Transport", "RTP/AVP/TCP;interleaved=0-1;mode=record")];
-    publisher.ok("SETUP", &format!("{url}/a"), &transport);
-    publisher.ok("RECORD", &url, &[]);
-    let mut sequence = 0_u16;
-    let mut send = |publisher: &mut Conn| {
-        let [high, low] = sequence.to_be_bytes();
-        let time = (u32::from(sequence) * 160).to_be_bytes();
-        sequence += 1;
-        let packet = [&[0x80, 8, high, low], &time[..], &[0, 0, 0, 9], &[0x55; 160]].concat();
-        publisher.try_send_packet(0, &packet)
-    };
+    record_sound(&mut publisher, &relay.rtsp("live"));
+    let mut numbers = 0_u16..;
+    let mut send = |publisher: &mut Conn| send_sound(publisher, numbers.next().unwrap());
     assert!(send(&mut publisher));
     relay.wait_for_state("live", "ready");
     let source = |relay: &Relay| relay.api("/api/v1/paths")["items"][0]["source"].clone();
