@@ -2,12 +2,13 @@
 //!
 //! Not here: the peers that talk to it (`peers`, `http`, `rtsp`).
 
+mod asks;
+mod options;
+
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
-use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -21,101 +22,15 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 
 use crate::canary;
 use crate::canary::Canary;
 use crate::http;
 use crate::island::is_root;
+pub use options::Options;
 
 /// How long anything may take on a busy machine before a test gives up.
 pub const DEADLINE: Duration = Duration::from_secs(40);
-
-/// What a relay is started with. Everything has a default that suits most tests.
-#[derive(Clone, Default)]
-pub struct Options {
-    /// `[PATH=]SOURCE` arguments; none: one open slot for publishers on any path.
-    pub sources: Vec<String>,
-    /// More arguments, such as `--lan`.
-    pub args: Vec<String>,
-    /// More lines for the top of the configuration file.
-    pub config: String,
-    /// More lines for its `[rtsp]`, and for its `[http]`.
-    rtsp: String,
-    http: String,
-    /// Log filter; `info` when empty.
-    pub log: String,
-    /// Whether the log filter is left to the configuration.
-    pub log_by_file: bool,
-    /// Variables of its environment.
-    pub env: Vec<(&'static str, String)>,
-    /// `Authorization` of the test's own questions to the API.
-    authorization: Option<String>,
-    /// Listeners to wait for; `rtsp` and `http` when empty.
-    pub listeners: Vec<&'static str>,
-    /// Its data directory is a disk of its own, of so many KiB.
-    disk: Option<u32>,
-    /// What is done to it (`$0`) before the relay starts.
-    first: String,
-}
-
-impl Options {
-    /// A relay with these `[PATH=]SOURCE` arguments.
-    pub fn sources(sources: &[&str]) -> Self {
-        Self {
-            sources: sources.iter().map(|s| (*s).to_owned()).collect(),
-            ..Self::default()
-        }
-    }
-    /// A relay that waits for publishers.
-    pub fn publish() -> Self {
-        Self::sources(&["publish:"])
-    }
-    pub fn arg(mut self, arg: &str) -> Self {
-        self.args.push(arg.to_owned());
-        self
-    }
-    pub fn config(mut self, lines: &str) -> Self {
-        writeln!(self.config, "{lines}").unwrap();
-        self
-    }
-    pub fn rtsp(mut self, line: &str) -> Self {
-        writeln!(self.rtsp, "{line}").unwrap();
-        self
-    }
-    pub fn http(mut self, line: &str) -> Self {
-        writeln!(self.http, "{line}").unwrap();
-        self
-    }
-    /// How the test itself gets in where credentials are asked for.
-    pub fn login(mut self, user: &str, password: &str) -> Self {
-        self.authorization = Some(basic(user, password));
-        self
-    }
-    /// With a listener for RTSP in TLS.
-    pub fn rtsps(mut self) -> Self {
-        self.listeners = vec!["rtsp", "rtsps", "http"];
-        self.config("[rtsps]\nlisten = \"127.0.0.1:0\"")
-    }
-    /// With a data directory that is a small disk: a `tmpfs` that only the relay sees.
-    pub fn disk(mut self, kib: u32) -> Self {
-        self.disk = Some(kib);
-        self
-    }
-    /// With something done to that disk (`$0`) by `sh` before the relay starts.
-    pub fn first(mut self, script: &str) -> Self {
-        script.clone_into(&mut self.first);
-        self
-    }
-    pub fn env(mut self, name: &'static str, value: &str) -> Self {
-        self.env.push((name, value.to_owned()));
-        self
-    }
-    pub fn log(mut self, filter: &str) -> Self {
-        filter.clone_into(&mut self.log);
-        self
-    }
-}
 
 /// The real binary, on ports the system chose. Killed when dropped; its data directory goes with it.
 pub struct Relay {
@@ -281,78 +196,6 @@ impl Relay {
     pub fn login_as(&mut self, user: &str, password: &str) {
         self.options.authorization = Some(basic(user, password));
     }
-    fn get(&self, path: &str) -> http::Answer {
-        let authorization = self
-            .options
-            .authorization
-            .as_deref()
-            .map(|a| ("Authorization", a));
-        let to = (Ipv4Addr::LOCALHOST, self.addr("http").port()).into();
-        http::request(http::LOCAL, to, "GET", path, authorization.as_slice())
-    }
-    /// An answer of the API, as JSON.
-    pub fn api(&self, path: &str) -> Value {
-        let answer = self.get(path);
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        serde_json::from_slice(&answer.body).unwrap_or_else(|e| panic!("{path}: {e}: {}", answer.text()))
-    }
-    /// What `louver stats --json` says, beside the running relay or after it.
-    pub fn stats(&self) -> Value {
-        self.stats_with(&[])
-    }
-    /// The same for a range.
-    pub fn stats_between(&self, since: &str, until: &str) -> Value {
-        self.stats_with(&["--since", since, "--until", until])
-    }
-    fn stats_with(&self, args: &[&str]) -> Value {
-        let mut cmd = louver();
-        if self.options.disk.is_some() {
-            cmd = Command::new("nsenter");
-            let user: &[_] = if is_root() {
-                &[]
-            } else {
-                &["--user", "--preserve-credentials"]
-            };
-            cmd.arg(format!("--target={}", self.pid()))
-                .arg("--mount")
-                .args(user);
-            cmd.arg(louver().get_program());
-        }
-        let out = cmd
-            .args(["stats", "--json"])
-            .args(args)
-            .arg("--config")
-            .arg(self.config_file())
-            .arg("--data-dir")
-            .arg(self.data_dir())
-            .output()
-            .expect("start louver stats");
-        let err = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert!(out.status.success(), "louver stats: {}: {err}", out.status);
-        serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("louver stats --json: {e}: {err}"))
-    }
-    /// A number of `/metrics`; 0 if it is not there.
-    pub fn metric(&self, name: &str) -> u64 {
-        let text = self.get("/metrics").text();
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.map_or(0, |n| n.trim().parse().unwrap())
-    }
-    /// What was lost for this reason.
-    pub fn lost(&self, reason: &str) -> u64 {
-        self.metric(&format!("louver_lost_total{{reason=\"{reason}\"}} "))
-    }
-    /// What was turned away at this limit.
-    pub fn limited(&self, key: &str) -> u64 {
-        self.metric(&format!("louver_limit_reached_total{{limit=\"{key}\"}} "))
-    }
-    /// Readers attached now: `RtspTcp`, `RtspUdp`, `Mjpeg`.
-    pub fn readers(&self, output: &str) -> u64 {
-        self.metric(&format!("louver_readers{{output=\"{output}\"}} "))
-    }
-    /// TCP connections now.
-    pub fn connections(&self) -> u64 {
-        self.metric("louver_connections ")
-    }
     /// Writes another configuration with the same listeners.
     pub fn rewrite(&self, config: &str) {
         let text = whole(config, &self.options);
@@ -366,17 +209,6 @@ impl Relay {
         self.signal("HUP");
         eventually("the configuration is read", || {
             (read(&self.log()) > before).then_some(())
-        });
-    }
-    /// Waits until a path is in this state (`ready`, `waiting`, `offline`).
-    pub fn wait_for_state(&self, path: &str, state: &str) {
-        eventually(&format!("path {path} is {state}"), || {
-            let paths = self.api("/api/v1/paths");
-            let items = paths["items"].as_array()?;
-            items
-                .iter()
-                .find(|p| p["path"] == path && p["state"] == state)
-                .map(|_| ())
         });
     }
     /// Sends a signal, as an administrator would.
