@@ -7,16 +7,15 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::fs::OpenOptions;
 use std::io;
 use std::io::Read;
-use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 
 use ring::hkdf;
 use zeroize::Zeroizing;
 
+use crate::base::whole;
 use crate::base::why::Why;
 
 /// The file in the data directory.
@@ -38,7 +37,10 @@ pub enum MasterError {
         "{0} is damaged, expected at least 32 bytes; put it back from a backup, or delete it to begin anew"
     )]
     Damaged(PathBuf),
-    #[error("cannot write {0} ({why}); give another directory with --data-dir DIR", why = Why(*.1))]
+    #[error(
+        "cannot write {0} ({why}); make room there and let this user write, or give another directory with --data-dir DIR",
+        why = Why(*.1)
+    )]
     Write(PathBuf, io::ErrorKind),
     #[error("the system has no randomness to make a key of")]
     NoRandomness,
@@ -108,7 +110,8 @@ fn read(file: &Path) -> Result<Master, MasterError> {
         .take(MAX_CREDENTIAL)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
-    if bytes.len() < LEN {
+    // A power cut may leave a file with its length and nothing in it.
+    if bytes.len() < LEN || bytes.iter().all(|byte| *byte == 0) {
         return Err(MasterError::Damaged(file.to_path_buf()));
     }
     Ok(Master(bytes))
@@ -117,15 +120,8 @@ fn read(file: &Path) -> Result<Master, MasterError> {
 fn make(file: &Path) -> Result<Master, MasterError> {
     let mut secret = Zeroizing::new(vec![0; LEN]);
     getrandom::fill(&mut secret).map_err(|_| MasterError::NoRandomness)?;
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(file).and_then(|mut f| {
-        f.write_all(&secret)?;
-        f.sync_all()
-    });
-    match written {
+    // There is a whole one or none: half a secret would be refused at each start from then on.
+    match whole::write_new(file, &secret) {
         Ok(()) => Ok(Master(secret)),
         // Another process was faster.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => read(file),
@@ -164,5 +160,10 @@ mod tests {
         assert_ne!(*load().unwrap().key("a"), *own.key("a"));
         fs::write(credentials.path().join(CREDENTIAL), [7; 31]).unwrap();
         assert!(matches!(load(), Err(MasterError::Damaged(_))));
+        fs::write(credentials.path().join(CREDENTIAL), [0; 32]).unwrap();
+        assert!(
+            matches!(load(), Err(MasterError::Damaged(_))),
+            "zeros are no secret"
+        );
     }
 }

@@ -20,6 +20,7 @@ impl fmt::Display for Why {
             // The library calls these an entity not found, and an entity that already exists.
             io::ErrorKind::NotFound => f.write_str("there is no such file or directory"),
             io::ErrorKind::AlreadyExists => f.write_str("it is there already"),
+            io::ErrorKind::StorageFull => f.write_str("no room is left on the disk"),
             kind => kind.fmt(f),
         }
     }

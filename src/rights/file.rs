@@ -127,6 +127,9 @@ impl Lines {
         file.seek(SeekFrom::Start(self.read))?;
         file.write_all(line.as_bytes())?;
         file.sync_data()?;
+        if self.read == 0 {
+            whole::sync_directory_of(&self.path)?; // it may be new
+        }
         self.read += line.len() as u64;
         Ok(true)
     }

@@ -190,6 +190,31 @@ fn a_disk_that_is_full_already_does_not_keep_the_relay_from_starting() {
     relay.stop();
 }
 
+/// The very first start, on a disk without room for the secret of the installation: it ends and says what to do, and leaves
+/// nothing that the next start, which has room, would take for a secret or stumble over.
+#[test]
+fn a_first_start_without_room_says_what_to_do_and_the_next_one_is_as_if_it_had_not_been() {
+    let first = format!(
+        "cat /dev/zero >\"$0/{BALLAST}\" 2>/dev/null\n\"$@\" >/dev/null; echo \"the first one ended with $?\" >&2\n\
+         ls \"$0\" | sed 's/^/left: /' >&2; rm \"$0/{BALLAST}\""
+    );
+    let relay = Relay::start(options().disk(8 << 10).first(&first));
+    let log = relay.log();
+    for words in [
+        "the first one ended with 1",
+        "no room is left on the disk",
+        "make room there",
+    ] {
+        assert!(log.contains(words), "{words}:\n{log}");
+    }
+    assert!(!log.contains("left: master"), "{log}");
+    eventually("there is a whole secret", || {
+        let secret = std::fs::read(relay.disk().join("master.key")).ok()?;
+        (secret.len() == 32).then_some(())
+    });
+    relay.stop();
+}
+
 #[test]
 fn a_locked_file_loses_no_session() {
     let runtime = tokio::runtime::Builder::new_current_thread()
