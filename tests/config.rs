@@ -85,7 +85,7 @@ fn section(header: &str) -> &'static str {
 }
 
 /// Name of the golden file, and a file with mistakes.
-const MISTAKES: [(&str, &str); 38] = [
+const MISTAKES: [(&str, &str); 40] = [
     ("not_toml", "[rtsp\nlisten = 1\n"),
     ("unknown_table", "[rtps]\nlisten = \"127.0.0.1:1\"\n"),
     (
@@ -185,6 +185,14 @@ const MISTAKES: [(&str, &str); 38] = [
         "proxies",
         "[rtsp]\nproxy_protocol = true\n[http]\nproxy_protocol = true\n\
          [privacy]\ntrusted_proxies = [\"0.0.0.0/0\", \"::/0\", \"2000::/3\", \"10.0.0.1/8\", \"anna\"]\n",
+    ),
+    (
+        "proxies_mapped",
+        "[privacy]\ntrusted_proxies = [\"::ffff:0.0.0.0/97\", \"::ffff:128.0.0.0/97\"]\n",
+    ),
+    (
+        "proxies_together",
+        "[privacy]\ntrusted_proxies = [\"10.0.0.0/8\", \"2002::/17\", \"2002:8000::/17\"]\n",
     ),
     ("proxies_none", "[rtsps]\nproxy_protocol = true\n"),
     (

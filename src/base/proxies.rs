@@ -10,6 +10,8 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -41,7 +43,8 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Reads `10.0.0.0/8`, `2001:db8::/32`, or an address alone. `None`: it is none, or has bits behind its mask.
+    /// Reads `10.0.0.0/8`, `2001:db8::/32`, or an address alone. `None`: it is none, or has bits behind its mask. Mapped IPv4
+    /// (`::ffff:10.0.0.0/104`) is IPv4.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
@@ -55,7 +58,14 @@ impl Cidr {
             Some(_) => return None,
         };
         let network = Self { first, bits };
-        (bits <= width && network.masked(first) == Some(value(first))).then_some(network)
+        let right = bits <= width && network.masked(first) == Some(value(first));
+        right.then(|| network.unmapped())
+    }
+    fn unmapped(self) -> Self {
+        match (self.first.to_canonical(), self.bits.checked_sub(96)) {
+            (first, Some(bits)) if first.is_ipv4() && self.first.is_ipv6() => Self { first, bits },
+            _ => self,
+        }
     }
     /// How many addresses are in it, as the number of bits that are alike.
     pub fn bits(&self) -> u8 {
@@ -70,12 +80,62 @@ impl Cidr {
         self.masked(ip.to_canonical()) == Some(value(self.first))
     }
 
+    /// The first and the last address in it, as numbers.
+    fn ends(&self) -> (u128, u128) {
+        let width: u32 = if self.first.is_ipv4() { 32 } else { 128 };
+        let free = width - u32::from(self.bits).min(width);
+        let rest = u128::MAX.checked_shr(128 - free).unwrap_or(0);
+        (value(self.first), value(self.first) | rest)
+    }
+
     fn masked(&self, ip: IpAddr) -> Option<u128> {
         let width: u32 = if self.first.is_ipv4() { 32 } else { 128 };
         let free = width - u32::from(self.bits).min(width);
         let kept = u128::MAX.checked_shl(free).unwrap_or(0);
         (ip.is_ipv4() == self.first.is_ipv4()).then_some(value(ip) & kept)
     }
+}
+
+/// Where everybody is: all of IPv4, all of IPv6 that is given out, and what stands for all of IPv4 within IPv6: 6to4 and
+/// the well-known prefix of NAT64.
+const EVERYWHERE: [Cidr; 4] = [
+    Cidr::v4(0, 0),
+    Cidr::v6(0x2000 << 112, 3),
+    Cidr::v6(0x2002 << 112, 16),
+    Cidr::v6(0x0064_ff9b << 96, 96),
+];
+
+impl Cidr {
+    const fn v4(first: u32, bits: u8) -> Self {
+        let first = IpAddr::V4(Ipv4Addr::from_bits(first));
+        Self { first, bits }
+    }
+    const fn v6(first: u128, bits: u8) -> Self {
+        let first = IpAddr::V6(Ipv6Addr::from_bits(first));
+        Self { first, bits }
+    }
+}
+
+/// Whether these networks together are everybody: half of the internet or more, however it is cut into pieces.
+pub fn are_everybody(networks: &[Cidr]) -> bool {
+    EVERYWHERE.iter().any(|all| {
+        let (first, last) = all.ends();
+        let same = networks.iter().filter(|n| n.is_ipv4() == all.is_ipv4());
+        let mut parts: Vec<(u128, u128)> = same
+            .map(Cidr::ends)
+            .filter(|(from, to)| *from <= last && *to >= first)
+            .map(|(from, to)| (from.max(first), to.min(last)))
+            .collect();
+        parts.sort_unstable();
+        let (mut covered, mut next) = (0, first);
+        for (from, to) in parts {
+            if to >= next {
+                covered += to - from.max(next) + 1;
+                next = to + 1; // the last address of all is in none of them
+            }
+        }
+        covered > (last - first) / 2
+    })
 }
 
 fn value(ip: IpAddr) -> u128 {
@@ -194,13 +254,13 @@ fn hop(text: &str) -> Option<IpAddr> {
         |port: &str| port.is_empty() || port.strip_prefix(':').is_some_and(|p| p.parse::<u16>().is_ok());
     let ip: IpAddr = if let Some(rest) = text.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;
-        let v6: std::net::Ipv6Addr = address.parse().ok().filter(|_| port(rest))?;
+        let v6: Ipv6Addr = address.parse().ok().filter(|_| port(rest))?;
         v6.into()
     } else if let Ok(ip) = text.parse() {
         ip
     } else {
         let (address, _) = text.split_once(':').filter(|(a, _)| port(&text[a.len()..]))?;
-        let v4: std::net::Ipv4Addr = address.parse().ok()?;
+        let v4: Ipv4Addr = address.parse().ok()?;
         v4.into()
     };
     Some(ip.to_canonical())
@@ -280,6 +340,48 @@ mod tests {
             "::1/129",
         ] {
             assert_eq!(Cidr::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn mapped_networks_are_those_of_ipv4() {
+        let mapped = |text| Cidr::parse(text).unwrap();
+        assert_eq!(mapped("::ffff:10.0.0.0/104"), mapped("10.0.0.0/8"));
+        assert_eq!(mapped("::ffff:0:0/96").bits(), 0);
+        assert!(mapped("::ffff:192.0.2.7").contains("192.0.2.7".parse().unwrap()));
+        assert_eq!(Cidr::parse("::ffff:10.0.0.1/104"), None);
+        assert!(!mapped("::/80").is_ipv4());
+    }
+
+    #[test]
+    fn everybody_is_everybody_in_pieces_too() {
+        let everybody = |networks: &[&str]| are_everybody(&proxies(networks).0);
+        for all in [
+            &["0.0.0.0/0"][..],
+            &["::/0"],
+            &["2000::/3"],
+            &["0.0.0.0/1", "128.0.0.0/1"],
+            &["128.0.0.0/1", "10.0.0.0/8"],
+            &["::/1", "8000::/1"],
+            &["64.0.0.0/2", "::ffff:128.0.0.0/98"],
+            &["::ffff:0.0.0.0/97", "::ffff:128.0.0.0/97"],
+            &["2000::/5", "2800::/5"],
+            &["2002::/16"],
+            &["64:ff9b::/96"],
+        ] {
+            assert!(everybody(all), "{all:?}");
+        }
+        let eighths: Vec<String> = (0..128).map(|n| format!("{}.0.0.0/8", 2 * n)).collect();
+        let eighths: Vec<&str> = eighths.iter().map(String::as_str).collect();
+        assert!(everybody(&eighths) && !everybody(&eighths[1..]));
+        for some in [
+            &[][..],
+            &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
+            &["64.0.0.0/2", "64.0.0.0/3", "96.0.0.0/3"],
+            &["2001:db8::/32", "2002:a00::/24", "64:ff9b::a00:0/104"],
+            &["ff00::/8"],
+        ] {
+            assert!(!everybody(some), "{some:?}");
         }
     }
 

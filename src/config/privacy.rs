@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::proxies::Cidr;
+use crate::base::proxies::are_everybody;
 use crate::config::Config;
 use crate::config::Privacy;
 use crate::config::file::File;
@@ -126,8 +127,8 @@ impl Checker<'_> {
                 );
                 continue;
             };
-            let (v4, v6) = LEAST_BITS;
-            if network.bits() < if network.is_ipv4() { v4 } else { v6 } {
+            if is_large(&network) {
+                let (v4, v6) = LEAST_BITS;
                 let message = format!(
                     "this is half the internet, and whoever is in it could name any address as theirs, \
                      expected the proxies' own networks (/{v4} or smaller, IPv6 /{v6} or smaller)"
@@ -136,6 +137,24 @@ impl Checker<'_> {
             }
             networks.push(network);
         }
+        // Only where each is small enough by itself.
+        let told = networks.iter().any(is_large);
+        if let Some(raw) = f
+            .trusted_proxies
+            .as_ref()
+            .filter(|_| !told && are_everybody(&networks))
+        {
+            self.wrong(
+                &raw.span(),
+                "together these are half the internet, and whoever is in it could name any address as theirs, \
+                 expected the proxies' own networks",
+            );
+        }
         networks
     }
+}
+
+fn is_large(network: &Cidr) -> bool {
+    let (v4, v6) = LEAST_BITS;
+    network.bits() < if network.is_ipv4() { v4 } else { v6 }
 }
