@@ -13,8 +13,11 @@ use zeroize::Zeroize;
 /// The address that is meant: IPv4 out of its IPv6 wrappings, anything else as it is.
 ///
 /// Unwraps mapped (`::ffff:0:0/96`, RFC 4291), 6to4 (`2002::/16`, RFC 3056), NAT64 (`64:ff9b::/96`, RFC
-/// 6052) and Teredo (`2001::/32`, RFC 4380). The deprecated compatible form `::a.b.c.d` is not IPv4. A zone
-/// id is not part of an [`IpAddr`], so there is none to drop.
+/// 6052, and prefixes within `64:ff9b:1::/48`, RFC 8215) and Teredo (`2001::/32`, RFC 4380). The deprecated compatible
+/// form `::a.b.c.d` is not IPv4. A zone id is not part of an [`IpAddr`], so there is none to drop.
+///
+/// A NAT64 with a prefix out of its operator's own network looks like any network: its viewers are told apart by 64 bits,
+/// in which a prefix of 96 bits has nothing of them.
 pub fn normalise(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip.to_canonical() else {
         return ip.to_canonical();
@@ -22,9 +25,26 @@ pub fn normalise(ip: IpAddr) -> IpAddr {
     match v6.octets() {
         [0x20, 0x02, a, b, c, d, ..] => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
         [0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+        [0x00, 0x64, 0xff, 0x9b, 0, 1, ..] => translated(v6).map_or(IpAddr::V6(v6), IpAddr::V4),
         [0x20, 0x01, 0, 0, _, _, _, _, _, _, _, _, a, b, c, d] => IpAddr::V4(Ipv4Addr::new(!a, !b, !c, !d)),
         _ => IpAddr::V6(v6),
     }
+}
+
+/// The IPv4 address in one of `64:ff9b:1::/48`, where everybody may choose a prefix of 48, 56, 64 or 96 bits. Which it is
+/// shows in the rest behind the IPv4 address, which is zero (RFC 6052, 2.2): the last octet of a host hardly ever is. `None`
+/// where the ninth octet is not zero, as it is in all of them.
+fn translated(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [_, _, _, _, _, _, a, b, zero, c, d, e, f, x, y, z] = v6.octets();
+    if zero != 0 {
+        return None;
+    }
+    Some(Ipv4Addr::from(match (e, f, [x, y, z]) {
+        (0, 0, [0, 0, 0]) => [a, b, c, d],
+        (_, 0, [0, 0, 0]) => [b, c, d, e],
+        (_, _, [0, 0, 0]) => [c, d, e, f],
+        _ => [f, x, y, z],
+    }))
 }
 
 /// Where an address is, as far as the address alone tells.
@@ -151,6 +171,11 @@ mod tests {
             "2002:cb00:7107:1:2:3:4:5",
             "64:ff9b::cb00:7107",
             "64:ff9b::203.0.113.7",
+            "64:ff9b:1::203.0.113.7",
+            "64:ff9b:1:fffe::203.0.113.7",
+            "64:ff9b:1:abcd:cb:71:700:0",
+            "64:ff9b:1:abcb:0:7107::",
+            "64:ff9b:1:cb00:71:700::",
             "2001:0:4136:e378:8000:63bf:34ff:8ef8",
         ] {
             assert_eq!(normalise(ip(wrapped)), ip("203.0.113.7"), "{wrapped}");
@@ -171,7 +196,8 @@ mod tests {
     fn what_only_looks_like_a_wrapping_stays_ipv6() {
         for other in [
             "::203.0.113.7",
-            "64:ff9b:1::cb00:7107",
+            "64:ff9b:1:0:100:0:cb00:7107",
+            "64:ff9b:2::cb00:7107",
             "2001:db8:1:2:3:4:5:6",
             "2003:cb00:7107::1",
         ] {
@@ -243,13 +269,16 @@ mod tests {
         }
 
         #[test]
-        fn wrapping_changes_neither_unit_nor_class(v4: u32, interface: u64) {
+        fn wrapping_changes_neither_unit_nor_class(v4: u32, interface: u64, local: u16) {
+            // What ends so looks like the end of a shorter prefix within 64:ff9b:1::/48.
+            prop_assume!(v4.trailing_zeros() < 24);
             let plain = IpAddr::V4(Ipv4Addr::from_bits(v4));
             let v4 = u128::from(v4);
             for wrapped in [
                 0xffff_u128 << 32 | v4,
                 0x2002_u128 << 112 | v4 << 80 | u128::from(interface),
                 0x0064_ff9b_u128 << 96 | v4,
+                0x0064_ff9b_0001_u128 << 80 | u128::from(local) << 64 | v4,
                 0x2001_0000_u128 << 96 | u128::from(interface as u32) << 64 | (!v4 & 0xffff_ffff),
             ] {
                 let wrapped = IpAddr::V6(Ipv6Addr::from_bits(wrapped));
