@@ -4,6 +4,9 @@
 //! BLOB or BYTEA. What differs between the two is in this file, in the migrations and in `purge`. Not here: which
 //! statements (everybody else), where the database is (`store`).
 
+use std::io;
+use std::time::Duration;
+
 use futures::TryStreamExt;
 use sqlx::Connection;
 use sqlx::Postgres;
@@ -13,6 +16,35 @@ use sqlx::postgres::PgConnection;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
+
+/// How long a server may say nothing. One that works ends each statement within a minute (`statement_timeout`), so this
+/// one is gone, or what is between us is. The connection is of no use afterwards.
+const ANSWER: Duration = Duration::from_secs(75);
+
+/// What a server answers, if it does.
+pub(super) async fn answer<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let answered = tokio::time::timeout(patience(), asked).await;
+    answered.unwrap_or_else(|_| {
+        let silent = io::Error::new(io::ErrorKind::TimedOut, "the server does not answer");
+        Err(sqlx::Error::Io(silent))
+    })
+}
+
+#[cfg(not(test))]
+fn patience() -> Duration {
+    ANSWER
+}
+
+#[cfg(test)]
+fn patience() -> Duration {
+    PATIENCE.get()
+}
+
+#[cfg(test)]
+std::thread_local! {
+    /// For a test that runs on one thread.
+    pub(super) static PATIENCE: std::cell::Cell<Duration> = const { std::cell::Cell::new(ANSWER) };
+}
 
 /// A connection.
 pub(super) enum Db {
@@ -67,8 +99,7 @@ impl Db {
                 .execute(&mut **c)
                 .await?
                 .rows_affected(),
-            Self::Postgres(c) => bound!(Postgres, sql, values)
-                .execute(&mut **c)
+            Self::Postgres(c) => answer(bound!(Postgres, sql, values).execute(&mut **c))
                 .await?
                 .rows_affected(),
         })
@@ -90,7 +121,7 @@ impl Db {
             }
             Self::Postgres(c) => {
                 let mut rows = bound!(Postgres, sql, values).fetch(&mut **c);
-                while let Some(row) = rows.try_next().await? {
+                while let Some(row) = answer(rows.try_next()).await? {
                     take(&Row::Postgres(row))?;
                 }
             }
@@ -109,8 +140,7 @@ impl Db {
                 .fetch_optional(&mut **c)
                 .await?
                 .map(Row::Sqlite),
-            Self::Postgres(c) => bound!(Postgres, sql, values)
-                .fetch_optional(&mut **c)
+            Self::Postgres(c) => answer(bound!(Postgres, sql, values).fetch_optional(&mut **c))
                 .await?
                 .map(Row::Postgres),
         })
@@ -154,7 +184,7 @@ impl Db {
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         match self {
             Self::Sqlite(c) => c.close().await,
-            Self::Postgres(c) => c.close().await,
+            Self::Postgres(c) => answer(c.close()).await,
         }
     }
 

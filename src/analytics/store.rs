@@ -30,6 +30,7 @@ use sqlx::sqlite::SqliteSynchronous;
 use crate::analytics::Options;
 use crate::analytics::db::Db;
 use crate::analytics::db::Value;
+use crate::base::why::Why;
 
 /// The tables, in the order in which they came to be.
 static SQLITE: Migrator = sqlx::migrate!("src/analytics/migrations/sqlite");
@@ -49,6 +50,9 @@ const LOCK_NUMBER: i64 = 0x6c6f_7576_6572;
 
 /// How long a server may take to be there.
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// How long its tables may take to be made or changed.
+const TABLES: Duration = Duration::from_secs(300);
 
 /// What every connection to PostgreSQL is told: where the tables are, that neither a lock nor a statement may hold us
 /// up for ever, and that a relay whose machine went without a word holds the lock for half a minute and not for hours.
@@ -83,6 +87,9 @@ pub enum StoreError {
     /// The directory cannot be made or written.
     #[error("the data directory {dir} cannot be used: {source}; choose another with --data-dir")]
     Directory { dir: PathBuf, source: io::Error },
+    /// The file of the database cannot be made or opened, in a directory that can.
+    #[error("{file} cannot be used ({why}); let this user read and write it", why = Why::from(.source))]
+    File { file: PathBuf, source: io::Error },
     /// Another relay writes there.
     #[error(
         "the data directory {dir} is in use by another louver; stop it or choose another with --data-dir"
@@ -124,11 +131,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same may work a moment later: the server is not there, or starts, or there is no room. That another
-    /// relay writes there is a mistake of whoever starts the second one.
+    /// Whether the same may work a moment later: the server is not there, or starts, or there is no room, or a right is
+    /// missing that somebody will give. That another relay writes there is a mistake of whoever starts the second one.
     fn is_of_the_moment(&self) -> bool {
         match self {
-            Self::Stuck => true,
+            Self::Stuck | Self::File { .. } => true,
             Self::Database(error) => passes(error),
             Self::Tables { source, .. } | Self::TablesThere(source) => match source {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => passes(error),
@@ -148,16 +155,21 @@ fn passes(error: &sqlx::Error) -> bool {
     };
     let code = error.code().unwrap_or_default();
     if error.try_downcast_ref::<SqliteError>().is_some() {
-        // The lowest byte is the kind: SQLITE_BUSY, SQLITE_IOERR (also a disk without room for the index of the WAL),
-        // SQLITE_FULL.
+        // The lowest byte is the kind: SQLITE_PERM, SQLITE_BUSY, SQLITE_READONLY, SQLITE_IOERR (also a disk without room for
+        // the index of the WAL), SQLITE_FULL, SQLITE_CANTOPEN, SQLITE_AUTH.
         return code
             .parse::<u32>()
-            .is_ok_and(|code| matches!(code & 0xff, 5 | 10 | 13));
+            .is_ok_and(|code| matches!(code & 0xff, 3 | 5 | 8 | 10 | 13 | 14 | 23));
     }
-    // Classes of SQLSTATE: connections, resources, operators' intervention; and a lock that somebody else holds.
-    let class = ["08", "53", "57"].iter().any(|class| code.starts_with(class));
-    class || code == LOCK_NOT_AVAILABLE
+    // Classes of SQLSTATE: connections, who may connect, a database that is not there, resources, operators' intervention;
+    // and a lock that somebody else holds, and a right that is missing.
+    let classes = ["08", "28", "3D", "53", "57"];
+    let class = classes.iter().any(|class| code.starts_with(class));
+    class || code == LOCK_NOT_AVAILABLE || code == NO_RIGHT
 }
+
+/// What PostgreSQL says when a right is missing.
+const NO_RIGHT: &str = "42501";
 
 /// What PostgreSQL says when somebody else holds a table for longer than `lock_timeout`.
 pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -217,8 +229,8 @@ enum Place {
 
 impl Store {
     /// Opens the store in `data_dir`, or on the server that the options name. To write, the directory and the file
-    /// are made (for the owner alone) and the tables brought up to date. A server that cannot be reached now, or a disk
-    /// without room, is tried again later.
+    /// are made (for the owner alone) and the tables brought up to date. A server that cannot be reached now, a disk
+    /// without room and a right that is missing are tried again later.
     ///
     /// # Errors
     /// When the directory cannot be used, another relay uses it or the server's database, there is nothing to read yet,
@@ -380,10 +392,11 @@ async fn open_server_to_write(options: &PgConnectOptions) -> Result<Db, StoreErr
     if db.number(schema, &[]).await? == 0 {
         db.execute("CREATE SCHEMA louver", &[]).await?;
     }
-    if let Db::Postgres(connection) = &mut db
-        && let Err(source) = POSTGRES.run_direct(None, &mut **connection, false).await
-    {
-        return Err(StoreError::TablesThere(source));
+    if let Db::Postgres(connection) = &mut db {
+        let made = POSTGRES.run_direct(None, &mut **connection, false);
+        let made = tokio::time::timeout(TABLES, made).await;
+        made.map_err(|_| StoreError::Stuck)?
+            .map_err(StoreError::TablesThere)?;
     }
     Ok(db)
 }
@@ -401,12 +414,14 @@ fn of_file(error: sqlx::Error, file: &Path) -> StoreError {
 
 pub(super) async fn open_to_write(file: &Path) -> Result<Db, StoreError> {
     let dir = file.parent().unwrap_or(file);
-    make_dir(dir)
-        .and_then(|()| make_file(file))
-        .map_err(|source| StoreError::Directory {
-            dir: dir.to_path_buf(),
-            source,
-        })?;
+    make_dir(dir).map_err(|source| StoreError::Directory {
+        dir: dir.to_path_buf(),
+        source,
+    })?;
+    make_file(file).map_err(|source| StoreError::File {
+        file: file.to_path_buf(),
+        source,
+    })?;
     let mut connection = connect_options(file)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)

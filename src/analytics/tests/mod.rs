@@ -9,6 +9,7 @@ mod private;
 mod privileges;
 mod published;
 mod residue;
+mod silence;
 mod trouble;
 mod views;
 

@@ -214,3 +214,57 @@ async fn tables_that_cannot_be_looked_at_now_do_not_keep_the_relay_from_starting
     assert_eq!(rig.ask(None).await.total.sessions, 1);
     rig.stop().await;
 }
+
+/// Nobody gave the relay a right on the database yet: the video begins, and the tables come once somebody does.
+#[tokio::test]
+async fn a_right_that_is_missing_at_the_very_start_does_not_keep_the_relay_from_starting() {
+    let (home, mut admin, role) = Home::of_a_role().await;
+    let database = role.strip_prefix("role_").unwrap();
+    let (log, _logged) = Log::start();
+    for (missing, given) in [
+        (
+            format!("REVOKE CREATE ON DATABASE {database} FROM {role}"),
+            format!("GRANT CREATE ON DATABASE {database} TO {role}"),
+        ),
+        (
+            format!("ALTER ROLE {role} NOLOGIN"),
+            format!("ALTER ROLE {role} LOGIN"),
+        ),
+    ] {
+        execute(&mut admin, "DROP SCHEMA IF EXISTS louver CASCADE").await;
+        execute(&mut admin, &missing).await;
+        let rig = Rig::start(&home, NOON).await;
+        drop(rig.watch(1, VLC, "webcam"));
+        rig.recorder.flushed().await;
+        assert!(rig.store.is_failing(), "{missing}");
+        execute(&mut admin, &given).await;
+        assert_eq!(rig.ask(None).await.total.sessions, 1, "{missing}");
+        rig.stop().await;
+    }
+    let told = log
+        .text()
+        .matches("cannot be opened now. It is tried again")
+        .count();
+    assert_eq!(told, 2, "{}", log.text());
+}
+
+/// Whoever runs these tests may read every file, so something that is none lies in its place.
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_at_the_very_start_does_not_keep_the_relay_from_starting() {
+    let home = Home::sqlite();
+    let file = home.path().join("louver.db");
+    fs::create_dir(&file).unwrap();
+    let (log, _logged) = Log::start();
+    let rig = Rig::start(&home, NOON).await;
+    drop(rig.watch(1, VLC, "webcam"));
+    rig.recorder.flushed().await;
+    assert!(rig.store.is_failing());
+    assert!(
+        log.text().contains("let this user read and write it"),
+        "{}",
+        log.text()
+    );
+    fs::remove_dir(&file).unwrap();
+    assert_eq!(rig.ask(None).await.total.sessions, 1);
+    rig.stop().await;
+}
