@@ -45,7 +45,7 @@ pub struct Options {
     pub receipts: bool,
     /// Days that a consent lasts.
     pub consent_days: u16,
-    /// The version of the notice, in hex. A consent to another version is none.
+    /// The version of the notice at the start, in hex. A consent to another one than is in force is none.
     pub notice: String,
     /// As at the door.
     pub tenant: String,

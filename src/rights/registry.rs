@@ -14,6 +14,7 @@ use zeroize::Zeroize;
 use zeroize::Zeroizing;
 
 use crate::base::clock::SharedClock;
+use crate::base::live::Live;
 use crate::base::master::Master;
 use crate::base::raw::Raw;
 use crate::privacy::Clerk;
@@ -42,6 +43,8 @@ const EVERYWHERE: [u8; 8] = [0; 8];
 /// What is known of consents, receipts and erasures.
 pub struct Registry {
     options: Options,
+    /// The version of the notice, in hex: SIGHUP may change it.
+    notice: Live<String>,
     clock: SharedClock,
     consents: Seal,
     receipts: Seal,
@@ -61,6 +64,7 @@ impl Registry {
     /// That of this data directory. Files come with the first consent or erasure.
     pub fn new(data_dir: &Path, master: &Master, options: Options, clock: SharedClock) -> Arc<Self> {
         Arc::new(Self {
+            notice: Live::new(options.notice.clone()),
             options,
             clock,
             consents: Seal::new(master, "consent token", "c1"),
@@ -75,6 +79,16 @@ impl Registry {
         &self.options
     }
 
+    /// The version of the notice that is in force, in hex.
+    pub fn notice(&self) -> Arc<String> {
+        self.notice.get()
+    }
+
+    /// The notice is another from now on: a consent to the former one is none, as at a start with it.
+    pub fn set_notice(&self, version: String) {
+        self.notice.set(version);
+    }
+
     /// A new consent, for one path or for all: its token and its last day. It is in the ledger when this returns.
     ///
     /// # Errors
@@ -86,17 +100,18 @@ impl Registry {
         let last = self
             .today()
             .saturating_add(i32::from(self.options.consent_days).days());
+        let notice = self.notice();
         let mut id = Zeroizing::new([0; 16]);
         getrandom::fill(id.as_mut_slice()).expect("the operating system has random numbers");
         let token = Token {
             id,
             scope: path.map_or(EVERYWHERE, scope_of),
-            notice: self.notice(),
+            notice: bytes_of(&notice),
             until: number_of(last),
         };
         let terms = Terms {
             scope: path.unwrap_or("*"),
-            notice: &self.options.notice,
+            notice: &notice,
             now: self.now().as_second(),
             until: token.until,
         };
@@ -109,16 +124,16 @@ impl Registry {
     /// Takes a consent back, also one that is over, and puts up tombstones for all that hangs on it. Done twice is done:
     /// false when there was nothing left to do.
     ///
+    /// Tombstones come first. Nobody but the holder of the token can make them, so after a crash in between a consent that
+    /// is noted as withdrawn could never be erased; as it is, one that is erased stands until its holder asks again.
+    ///
     /// # Errors
-    /// When it is none of ours, or a file cannot be written.
+    /// When it is none of ours, or a file cannot be written. Nobody is counted by it any more then, if that could be noted.
     pub fn withdraw(&self, token: &str) -> Result<bool, RightsError> {
         let token = self.open(token).ok_or(RightsError::Unknown)?;
-        let mut ledger = self.ledger();
-        if ledger.standing(&token.id)? == Standing::Unknown {
+        if self.ledger().standing(&token.id)? == Standing::Unknown {
             return Err(RightsError::Unknown);
         }
-        let noted = ledger.withdraw(&token.id, self.now().as_second())?;
-        drop(ledger);
         let today = self.today();
         let days = (-1..=MOST_ROW_DAYS + 1).filter_map(|back| today.checked_sub(back.days()).ok());
         let numbers: Vec<[u8; 16]> = days
@@ -126,7 +141,9 @@ impl Registry {
             .chain([None])
             .map(|day| row_number(&token.id, &self.options.tenant, day))
             .collect();
-        Ok(self.bury(&numbers)? || noted)
+        let buried = self.bury(&numbers);
+        let noted = self.ledger().withdraw(&token.id, self.now().as_second())?;
+        Ok(buried? || noted)
     }
 
     /// Erases the session that this is the receipt of; what is in the store goes when the relay looks.
@@ -205,17 +222,13 @@ impl Registry {
     fn today(&self) -> Date {
         self.now().to_zoned(self.options.time_zone.clone()).date()
     }
-
-    fn notice(&self) -> [u8; 6] {
-        unhex(&self.options.notice).unwrap_or_default()
-    }
 }
 
 impl Clerk for Registry {
     fn agreed(&self, token: &str, path: &str) -> Option<Raw<[u8; 16]>> {
         let token = self.open(token)?;
         let here = token.scope == EVERYWHERE || token.scope == scope_of(path);
-        if !here || token.notice != self.notice() || token.until < self.today_number() {
+        if !here || token.notice != bytes_of(&self.notice()) || token.until < self.today_number() {
             return None;
         }
         match self.ledger().standing(&token.id) {
@@ -273,8 +286,94 @@ fn scope_of(path: &str) -> [u8; 8] {
     scope
 }
 
+/// The version of a notice, as it is in a token.
+fn bytes_of(notice: &str) -> [u8; 6] {
+    unhex(notice).unwrap_or_default()
+}
+
 /// Days since 1970; 0 before.
 fn number_of(day: Date) -> u32 {
     let epoch = Date::constant(1970, 1, 1);
     u32::try_from(day.duration_since(epoch).as_hours() / 24).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::fs::File;
+    use std::thread;
+    use std::time::Duration;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::base::clock::ManualClock;
+
+    fn registry(dir: &Path) -> Arc<Registry> {
+        let options = Options {
+            consent: Consent::OptIn,
+            notice: "0102030405ff".into(),
+            ..Options::default()
+        };
+        let noon: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        Registry::new(dir, &Master::of(1), options, ManualClock::new(noon.into()))
+    }
+
+    /// The file of proofs is locked, so whoever takes a consent back waits there. What is on the disk meanwhile is what a
+    /// crash would leave.
+    #[test]
+    fn a_consent_is_never_noted_as_withdrawn_before_it_can_be_erased() {
+        let dir = tempfile::tempdir().unwrap();
+        let relay = registry(dir.path());
+        let (token, _) = relay.give(None).unwrap();
+        let id = relay.open(&token).unwrap().id;
+        let number = row_number(&id, &relay.options.tenant, Some(relay.today()));
+        thread::scope(|scope| {
+            let proofs = File::open(dir.path().join("consents")).unwrap();
+            proofs.lock().unwrap();
+            let withdrawing = scope.spawn(|| relay.withdraw(&token).unwrap());
+            let next = registry(dir.path());
+            let begun = Instant::now();
+            while {
+                let mut there = next.tombstones();
+                there.read().unwrap();
+                !there.knows(&number)
+            } {
+                assert!(
+                    begun.elapsed() < Duration::from_secs(60),
+                    "nothing is to be erased"
+                );
+                thread::sleep(Duration::from_millis(5));
+            }
+            assert!(next.agreed(&token, "cam").is_some(), "its holder asks again");
+            proofs.unlock().unwrap();
+            assert!(withdrawing.join().unwrap());
+            assert!(next.agreed(&token, "cam").is_none());
+        });
+    }
+
+    #[test]
+    fn a_consent_ends_when_the_notice_changes_while_the_relay_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let relay = registry(dir.path());
+        let (token, _) = relay.give(None).unwrap();
+        relay.set_notice("0102030405fe".into());
+        assert!(relay.agreed(&token, "cam").is_none());
+        let (fresh, _) = relay.give(None).unwrap();
+        assert!(relay.agreed(&fresh, "cam").is_some());
+        relay.set_notice("0102030405ff".into());
+        assert!(relay.agreed(&token, "cam").is_some() && relay.agreed(&fresh, "cam").is_none());
+    }
+
+    #[test]
+    fn who_takes_a_consent_back_is_counted_no_more_even_if_nothing_can_be_erased_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let relay = registry(dir.path());
+        let (token, _) = relay.give(None).unwrap();
+        fs::create_dir(dir.path().join("erased")).unwrap();
+        assert!(matches!(relay.withdraw(&token), Err(RightsError::File(_))));
+        assert!(relay.agreed(&token, "cam").is_none());
+        fs::remove_dir(dir.path().join("erased")).unwrap();
+        assert!(relay.withdraw(&token).unwrap(), "what was not done is done now");
+        assert!(!relay.withdraw(&token).unwrap());
+    }
 }
