@@ -99,9 +99,21 @@ impl Rights {
         self.0.registry.options()
     }
 
-    /// The operator's share links.
-    pub fn shares(&self) -> &Shares {
-        &self.0.shares
+    /// The version of the notice that is in force, in hex.
+    pub fn notice(&self) -> Arc<String> {
+        self.0.registry.notice()
+    }
+
+    /// Does something with the operator's share links.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn shares<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shares) -> Result<T, RightsError> + Send + 'static,
+    ) -> Result<T, RightsError> {
+        let shares = self.0.shares.clone();
+        beside(move || work(&shares)).await
     }
 
     /// Gives a consent, for one path or for all.
@@ -176,15 +188,19 @@ impl Rights {
     /// The report that this is a link to; that it was looked at is counted.
     ///
     /// # Errors
-    /// When it is none of ours, over or revoked: nobody is told which.
-    pub fn share(&self, token: &str) -> Result<Share, RightsError> {
-        let share = self.0.shares.open(token, self.0.clock.wall());
-        let share = self.limited(share.ok_or(RightsError::Unknown))?;
+    /// When it is none of ours, over or revoked: nobody is told which. And when it cannot be read.
+    pub async fn share(&self, token: Zeroizing<String>) -> Result<Share, RightsError> {
+        let now = self.0.clock.wall();
+        let share = self.shares(move |shares| shares.open(&token, now)).await;
+        let share = self.limited(share.and_then(|share| share.ok_or(RightsError::Unknown)))?;
         if !self.0.right.take(self.0.clock.now()) {
             return Err(RightsError::TooMany);
         }
-        self.0.shares.count_view(&share);
-        Ok(share)
+        self.shares(move |shares| {
+            shares.count_view(&share);
+            Ok(share)
+        })
+        .await
     }
 
     async fn recorded(&self, session: [u8; 16]) -> Result<Option<Record>, RightsError> {
@@ -200,15 +216,12 @@ impl Rights {
         }
     }
 
-    /// Files are written (and synced) beside the tasks that serve.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Registry) -> Result<T, RightsError> + Send + 'static,
     ) -> Result<T, RightsError> {
         let registry = Arc::clone(&self.0.registry);
-        tokio::task::spawn_blocking(move || work(&registry))
-            .await
-            .unwrap_or(Err(RightsError::File(io::ErrorKind::Interrupted)))
+        beside(move || work(&registry)).await
     }
 
     /// At the start: a backup may have been put back.
@@ -261,4 +274,12 @@ impl Rights {
         let event = Event::new(Actor::Viewer, action, Purpose::Rights);
         self.0.audit.note(event.amount(amount));
     }
+}
+
+/// Files are read, written and synced beside the tasks that serve.
+async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RightsError> + Send + 'static,
+) -> Result<T, RightsError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or(Err(RightsError::File(io::ErrorKind::Interrupted)))
 }

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::base::master::Master;
 use crate::base::whole;
+use crate::base::why::Why;
 use crate::rights::RightsError;
 use crate::rights::seal::Seal;
 use crate::rights::seal::hex;
@@ -27,6 +29,8 @@ use crate::rights::seal::unhex;
 
 /// The directory in the data directory.
 const DIR: &str = "shares";
+/// What the name of a count ends with.
+const COUNT: &str = ".views";
 /// Shares at a time.
 const MOST: usize = 1000;
 /// What a share says is shorter.
@@ -56,6 +60,14 @@ pub struct Share {
     pub expires: Timestamp,
     /// How often it was looked at.
     pub views: u64,
+}
+
+/// What is in the place of a share.
+enum Found {
+    Share(Share),
+    /// Something that is none.
+    Other,
+    Nothing,
 }
 
 impl Shares {
@@ -108,13 +120,21 @@ impl Shares {
     }
 
     /// The report that this is a link to.
-    pub fn open(&self, token: &str, now: SystemTime) -> Option<Share> {
-        let id: [u8; 8] = self.seal.open(token)?;
-        let share = self.read(&hex(&id))?;
-        (SystemTime::from(share.expires) > now).then_some(share)
+    ///
+    /// # Errors
+    /// When it cannot be read now.
+    pub fn open(&self, token: &str, now: SystemTime) -> Result<Option<Share>, RightsError> {
+        let Some(id) = self.seal.open::<8>(token) else {
+            return Ok(None);
+        };
+        Ok(match self.read(&hex(&id))? {
+            Found::Share(share) if SystemTime::from(share.expires) > now => Some(share),
+            _ => None,
+        })
     }
 
-    /// All that are in force, the next to end first. What is over is deleted.
+    /// All that are in force, the next to end first. What is over is deleted, and what is no share. What cannot be read
+    /// now is left out and stays: it may be in force.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -126,12 +146,17 @@ impl Shares {
         };
         for file in files {
             let name = file?.file_name();
-            let Some(id) = name.to_str().filter(|id| unhex::<8>(id).is_some()) else {
+            let name = name.to_str().unwrap_or_default();
+            let id = name.strip_suffix(COUNT).unwrap_or(name);
+            if unhex::<8>(id).is_none() || (id != name && !self.is_gone(id)) {
                 continue;
-            };
+            }
             match self.read(id) {
-                Some(share) if SystemTime::from(share.expires) > now => all.push(share),
-                _ => self.delete(id)?,
+                Err(error) => {
+                    tracing::warn!(error = %Why::from(&error), "A share link cannot be read now, and is not listed.");
+                }
+                Ok(Found::Share(share)) if SystemTime::from(share.expires) > now => all.push(share),
+                Ok(_) => drop(self.delete(id)?),
             }
         }
         all.sort_by(|a, b| (a.expires, &a.id).cmp(&(b.expires, &b.id)));
@@ -144,31 +169,48 @@ impl Shares {
     /// When the file cannot be deleted.
     pub fn revoke(&self, id: &str) -> Result<bool, RightsError> {
         let id = id.to_ascii_lowercase();
-        let there = unhex::<8>(&id).is_some() && self.read(&id).is_some();
-        if there {
-            self.delete(&id)?;
-        }
-        Ok(there)
+        // It need not be readable for that.
+        Ok(unhex::<8>(&id).is_some() && self.delete(&id)?)
     }
 
-    /// It was looked at once more. A count that cannot be written stops nobody.
+    /// It was looked at once more. A count that cannot be written stops nobody. Waits for the disk.
     pub(super) fn count_view(&self, share: &Share) {
         let _one_at_a_time = self
             .counting
             .lock()
             .expect("no panic happens while the lock is held");
+        let counts = self.count_file(&share.id);
         let views = self.views(&share.id) + 1;
-        if let Err(error) = whole::write(&self.count_file(&share.id), &views.to_string()) {
+        if let Err(error) = whole::write(&counts, &views.to_string()) {
             tracing::debug!(error = %error.kind(), "A look at a share link was not counted.");
+        }
+        // It may have been revoked since it was read, by a command too: no count stays behind.
+        if self.is_gone(&share.id) {
+            fs::remove_file(counts).ok();
         }
     }
 
-    fn read(&self, id: &str) -> Option<Share> {
-        let file = self.file(id);
-        if fs::metadata(&file).ok()?.len() > MAX_FILE {
-            return None;
-        }
-        let text = fs::read_to_string(file).ok()?;
+    fn is_gone(&self, id: &str) -> bool {
+        matches!(fs::metadata(self.file(id)), Err(e) if e.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// # Errors
+    /// When nobody can tell now what is there.
+    fn read(&self, id: &str) -> io::Result<Found> {
+        let mut text = Vec::new();
+        match fs::File::open(self.file(id)) {
+            Ok(file) => file.take(MAX_FILE + 1).read_to_end(&mut text)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(e) => return Err(e),
+        };
+        let text = String::from_utf8(text)
+            .ok()
+            .filter(|text| text.len() as u64 <= MAX_FILE);
+        let share = text.and_then(|text| self.parse(id, &text));
+        Ok(share.map_or(Found::Other, Found::Share))
+    }
+
+    fn parse(&self, id: &str, text: &str) -> Option<Share> {
         let mut lines = text.lines();
         let path = lines.next()?.to_owned();
         let mut time = || lines.next()?.parse::<Timestamp>().ok();
@@ -187,18 +229,21 @@ impl Shares {
         text.trim().parse().unwrap_or_default()
     }
 
-    fn delete(&self, id: &str) -> io::Result<()> {
+    /// False when there was none.
+    fn delete(&self, id: &str) -> io::Result<bool> {
         let _one_at_a_time = self
             .counting
             .lock()
             .expect("no panic happens while the lock is held");
-        for file in [self.file(id), self.count_file(id)] {
-            match fs::remove_file(file) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-        }
-        Ok(())
+        let gone = |file| match fs::remove_file(file) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        };
+        // The share first: who counts in another process then sees that it is gone, and takes the count away.
+        let there = gone(self.file(id))?;
+        gone(self.count_file(id))?;
+        Ok(there)
     }
 
     fn file(&self, id: &str) -> PathBuf {
@@ -206,7 +251,7 @@ impl Shares {
     }
 
     fn count_file(&self, id: &str) -> PathBuf {
-        self.dir.join(format!("{id}.views"))
+        self.dir.join(format!("{id}{COUNT}"))
     }
 }
 
@@ -229,16 +274,16 @@ mod tests {
         let (token, share) = shares.make("cam", 7, DAY, &berlin, now).unwrap();
         assert_eq!(share.since.to_string(), "2026-11-15T23:00:00Z");
         assert_eq!(share.until.to_string(), "2026-11-22T23:00:00Z");
-        assert_eq!(shares.open(&token, now), Some(share.clone()));
+        assert_eq!(shares.open(&token, now).unwrap(), Some(share.clone()));
         let other = Shares::new(dir.path(), &Master::of(1));
         assert_eq!(
-            other.open(&token, now + DAY / 2),
+            other.open(&token, now + DAY / 2).unwrap(),
             Some(share.clone()),
             "in another process"
         );
-        assert_eq!(shares.open(&token, now + DAY), None, "over");
+        assert_eq!(shares.open(&token, now + DAY).unwrap(), None, "over");
         assert!(other.revoke(&share.id).unwrap() && !other.revoke(&share.id).unwrap());
-        assert_eq!(shares.open(&token, now), None, "revoked");
+        assert_eq!(shares.open(&token, now).unwrap(), None, "revoked");
         assert!(!shares.revoke("../../etc").unwrap());
     }
 
@@ -259,5 +304,50 @@ mod tests {
         let text = fs::read_to_string(dir.path().join(DIR).join(&list[0].id)).unwrap();
         let mac = token.rsplit_once('.').unwrap().1;
         assert!(!text.contains(mac), "no link can be made of what is kept");
+    }
+
+    /// A directory in a file's place can be opened and not be read, by nobody: so are all files while a process has no
+    /// descriptors left.
+    #[cfg(unix)]
+    #[test]
+    fn what_cannot_be_read_now_is_neither_deleted_nor_said_to_be_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let shares = Shares::new(dir.path(), &Master::of(1));
+        let now = at("2026-11-23T10:00:00Z");
+        let (token, share) = shares.make("a", 1, DAY, &TimeZone::UTC, now).unwrap();
+        shares.make("b", 1, DAY, &TimeZone::UTC, now).unwrap();
+        let (file, away) = (shares.file(&share.id), dir.path().join("away"));
+        fs::rename(&file, &away).unwrap();
+        fs::create_dir(&file).unwrap();
+        let paths: Vec<String> = shares.list(now).unwrap().into_iter().map(|s| s.path).collect();
+        assert_eq!(paths, ["b"]);
+        assert!(shares.open(&token, now).is_err(), "not \"nothing of that\"");
+        assert!(shares.make("c", 1, DAY, &TimeZone::UTC, now).is_ok());
+        fs::remove_dir(&file).unwrap();
+        fs::rename(&away, &file).unwrap();
+        assert_eq!(shares.open(&token, now).unwrap(), Some(share));
+        // What is no share goes.
+        let other = shares.file("0102030405060708");
+        for text in ["no share".to_owned(), "x".repeat(5000)] {
+            fs::write(&other, text).unwrap();
+            assert_eq!(shares.list(now).unwrap().len(), 3);
+            assert!(!other.exists());
+        }
+    }
+
+    #[test]
+    fn no_count_stays_behind_a_link_that_is_revoked() {
+        let dir = tempfile::tempdir().unwrap();
+        let shares = Shares::new(dir.path(), &Master::of(1));
+        let now = at("2026-11-23T10:00:00Z");
+        let files = || fs::read_dir(dir.path().join(DIR)).unwrap().count();
+        let (token, _) = shares.make("a", 1, DAY, &TimeZone::UTC, now).unwrap();
+        let seen = shares.open(&token, now).unwrap().unwrap();
+        assert!(shares.revoke(&seen.id).unwrap());
+        shares.count_view(&seen);
+        assert_eq!(files(), 0, "who looked just before it was revoked");
+        fs::write(shares.count_file(&seen.id), "7").unwrap();
+        assert!(shares.list(now).unwrap().is_empty());
+        assert_eq!(files(), 0, "left by a former version");
     }
 }

@@ -18,6 +18,7 @@ use crate::audit::Actor;
 use crate::audit::Event;
 use crate::audit::Purpose;
 use crate::base::peer::PeerAddr;
+use crate::rights::Shares;
 use crate::telemetry::Limit;
 use crate::web::api;
 use crate::web::api::RecordJson;
@@ -84,8 +85,12 @@ impl Site {
     }
 
     /// A report, to who has the link.
-    pub(super) async fn share(&self, token: &str, asked: &Parts) -> Result<Response<Body>, Problem> {
-        let share = self.ctx.rights.share(token)?;
+    pub(super) async fn share(
+        &self,
+        token: Zeroizing<String>,
+        asked: &Parts,
+    ) -> Result<Response<Body>, Problem> {
+        let share = self.ctx.rights.share(token).await?;
         let question = Question {
             since: Some(share.since),
             until: Some(share.until),
@@ -103,8 +108,9 @@ impl Site {
     }
 
     /// The links that are in force.
-    pub(super) fn list_shares(&self) -> Result<Response<Body>, Problem> {
-        let shares = self.ctx.rights.shares().list(self.ctx.clock.wall())?;
+    pub(super) async fn list_shares(&self) -> Result<Response<Body>, Problem> {
+        let now = self.ctx.clock.wall();
+        let shares = self.ctx.rights.shares(move |shares| shares.list(now)).await?;
         Ok(api::json(StatusCode::OK, &ShareJson::list(&shares)))
     }
 
@@ -122,14 +128,11 @@ impl Site {
         let path = form.value(&asked.uri, "path").ok_or_else(Problem::bad_share)?;
         let path = self.find(&path)?.name().to_string();
         self.may_watch(asked, &path)?;
-        let zone = &self.ctx.rights.options().time_zone;
-        let (token, share) = self.ctx.rights.shares().make(
-            &path,
-            days,
-            DAY * u32::from(expires),
-            zone,
-            self.ctx.clock.wall(),
-        )?;
+        let zone = self.ctx.rights.options().time_zone.clone();
+        let (of, now) = (path.clone(), self.ctx.clock.wall());
+        let lasts = DAY * u32::from(expires);
+        let make = move |shares: &Shares| shares.make(&of, days, lasts, &zone, now);
+        let (token, share) = self.ctx.rights.shares(make).await?;
         let event = Event::new(self.actor(asked), Action::ShareMade, Purpose::Audience);
         self.ctx.audit.note(event.object(&path).amount(u64::from(days)));
         Ok(api::json(
@@ -139,8 +142,8 @@ impl Site {
     }
 
     /// Ends a link.
-    pub(super) fn revoke_share(&self, id: &str, asked: &Parts) -> Result<Response<Body>, Problem> {
-        if !self.ctx.rights.shares().revoke(id)? {
+    pub(super) async fn revoke_share(&self, id: String, asked: &Parts) -> Result<Response<Body>, Problem> {
+        if !self.ctx.rights.shares(move |shares| shares.revoke(&id)).await? {
             return Err(Problem::nothing_of_that());
         }
         let event = Event::new(self.actor(asked), Action::ShareRevoked, Purpose::Audience);

@@ -142,10 +142,10 @@ impl Site {
                 let erase = form.value(&asked.uri, "do").is_some_and(|word| *word == "erase");
                 self.receipt(receipt, erase, &asked.headers).await
             }
-            Route::Share(token) => self.share(&Zeroizing::new(token), asked).await,
-            Route::Shares if reads => self.list_shares(),
+            Route::Share(token) => self.share(Zeroizing::new(token), asked).await,
+            Route::Shares if reads => self.list_shares().await,
             Route::Shares => self.make_share(asked, body).await,
-            Route::OneShare(id) => self.revoke_share(&id, asked),
+            Route::OneShare(id) => self.revoke_share(id, asked).await,
             Route::Index => Ok(asset("text/html; charset=utf-8", INDEX)),
             Route::Style => Ok(asset("text/css; charset=utf-8", STYLE)),
             Route::Script => Ok(asset("text/javascript; charset=utf-8", SCRIPT)),
