@@ -142,7 +142,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
 
     let groups = Groups::default();
     let master = Master::load_or_make(&start.data_dir)?;
-    let (audit, told) = papers::begin_audit(&groups.audit, &start, &master, &clock)?;
+    let (audit, told) = papers::begin_audit(&groups.audit, &start, &bound, &master, &clock)?;
     let hub = Hub::new(
         hub_options(&start.config),
         clock.clone(),
@@ -172,7 +172,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         audit.clone(),
         clock.clone(),
     );
-    let door = door(&start.config, time_zone, &clock, registry)?;
+    let door = door(&start.config, time_zone, &clock, Arc::clone(&registry))?;
     wipe_keys_in_time(&groups.serving, &door, &start.metrics, &audit);
     count_time_online(&groups.serving, &hub, &recorder);
 
@@ -192,7 +192,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         store,
         audit: audit.clone(),
         rights,
-        papers: Arc::new(told),
+        papers: Live::new(told),
         metrics: Arc::clone(&start.metrics),
         clock: clock.clone(),
         users: None,
@@ -201,7 +201,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     if let Some(credentials) = &start.credentials {
         credentials.keep(&start.data_dir)?;
     }
-    let live = (rtsp.options.clone(), web.options.clone());
+    let live = (rtsp.options.clone(), web.options.clone(), web.papers.clone());
     let recall = rtsp.recall.clone();
     listeners.serve(&groups.serving, rtsp, web);
     let fingerprint = identity.as_ref().map(|i| i.fingerprint());
@@ -220,6 +220,9 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         recall,
         rtsp: live.0,
         web: live.1,
+        papers: live.2,
+        registry,
+        clock: clock.clone(),
     };
     loop {
         match signals.next().await {

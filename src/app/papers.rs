@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::alerts;
 use crate::app::AppError;
 use crate::app::Start;
+use crate::app::listen::Bound;
 use crate::audit;
 use crate::audit::Action;
 use crate::audit::Actor;
@@ -18,7 +19,9 @@ use crate::base::clock::SharedClock;
 use crate::base::master::Master;
 use crate::base::tasks::Tasks;
 use crate::cli;
+use crate::config::Config;
 use crate::config::is_followed;
+use crate::config::streams_at;
 use crate::papers::Change;
 use crate::papers::Options;
 
@@ -27,6 +30,7 @@ use crate::papers::Options;
 pub(super) fn begin_audit(
     tasks: &Tasks,
     start: &Start,
+    bound: &Bound,
     master: &Master,
     clock: &SharedClock,
 ) -> Result<(Audit, Options), AppError> {
@@ -50,19 +54,14 @@ pub(super) fn begin_audit(
         Event::new(Actor::Relay, Action::Started, Purpose::Operation).detail(env!("CARGO_PKG_VERSION")),
     );
     let mut told = start.config.papers();
+    told.streams_at = streams_at(&bound.rtsp, &bound.rtsps);
     told.changes = former;
-    let today = Timestamp::try_from(clock.wall()).unwrap_or_default();
     for (name, value) in start.config.settings() {
         let detail = match before.get(name) {
             Some(old) if *old == value => continue,
             Some(old) => {
                 let change = format!("{old} -> {value}");
-                let news = Change {
-                    date: today.strftime("%Y-%m-%d").to_string(),
-                    setting: name.to_owned(),
-                    change: change.clone(),
-                };
-                told.changes.insert(0, news);
+                told.changes.insert(0, news(clock, name, change.clone()));
                 change
             }
             None => value,
@@ -72,6 +71,40 @@ pub(super) fn begin_audit(
     }
     told.changes.truncate(cli::CHANGES);
     Ok((audit, told))
+}
+
+/// A setting that is changed today.
+fn news(clock: &SharedClock, setting: &str, change: String) -> Change {
+    let today = Timestamp::try_from(clock.wall()).unwrap_or_default();
+    Change {
+        date: today.strftime("%Y-%m-%d").to_string(),
+        setting: setting.to_owned(),
+        change,
+    }
+}
+
+/// What the notice is made of once the configuration `now` is followed. `before` is what it was made of.
+pub(super) fn follow(
+    start: &Config,
+    now: &Config,
+    users_stay: bool,
+    before: &Options,
+    clock: &SharedClock,
+) -> Options {
+    let mut told = start.following(now).papers();
+    told.streams_at.clone_from(&before.streams_at);
+    if let (false, Some(users)) = (users_stay, before.settings.get("auth.users")) {
+        told.settings.insert("auth.users", users.clone());
+    }
+    told.changes.clone_from(&before.changes);
+    for (name, value) in &told.settings {
+        if let Some(old) = before.settings.get(name).filter(|old| *old != value) {
+            let change = format!("{old} -> {value}");
+            told.changes.insert(0, news(clock, name, change));
+        }
+    }
+    told.changes.truncate(cli::CHANGES);
+    told
 }
 
 /// Tells of what the configuration, read again, sets otherwise than was told last: what is followed from now on, and what

@@ -16,6 +16,7 @@ use crate::app::sources::Sources;
 use crate::app::web_options;
 use crate::audit::Audit;
 use crate::audit::Outcome;
+use crate::base::clock::SharedClock;
 use crate::base::live::Live;
 use crate::base::tls::Identity;
 use crate::config::Config;
@@ -24,6 +25,7 @@ use crate::egress::rtsp;
 use crate::hub::Hub;
 use crate::privacy::Door;
 use crate::proto::rtsp::auth::Users;
+use crate::rights::Registry;
 use crate::web;
 
 /// What can be changed while the program runs.
@@ -43,6 +45,10 @@ pub(super) struct Running {
     pub(super) recall: rtsp::Recall,
     pub(super) rtsp: Live<rtsp::Options>,
     pub(super) web: Live<web::Options>,
+    /// What the notice is made of.
+    pub(super) papers: Live<crate::papers::Options>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) clock: SharedClock,
 }
 
 impl Running {
@@ -70,6 +76,15 @@ impl Running {
         }
         self.certificate();
         self.sources.apply(&config);
+        let notice = papers::follow(
+            &self.start.config,
+            &config,
+            users_stay,
+            &self.papers.get(),
+            &self.clock,
+        );
+        self.registry.set_notice(notice.version());
+        self.papers.set(notice);
         let mut settings = config.settings();
         if users_stay {
             settings.remove("auth.users");

@@ -45,6 +45,7 @@ pub use error::mask;
 pub use limits::Limits;
 pub use load::load;
 pub use load::parse;
+pub use papers::streams_at;
 pub use settings::is_followed;
 
 /// What the program runs on. A value of this type has been checked.

@@ -1,5 +1,8 @@
 //! The rules of `[notice]` and `[audit]`, and what the papers are made of.
 
+use std::net::SocketAddr;
+
+use crate::base::proxies::are_everybody;
 use crate::config::Audit;
 use crate::config::Config;
 use crate::config::Notice;
@@ -92,10 +95,24 @@ impl Config {
             always_credentials: self.auth.required == Required::Always,
             alerts_by_mail: self.alerts.mail.is_some(),
             alerts_by_webhook: self.alerts.webhook.is_some(),
-            trusts_everybody: self.privacy.trusted_proxies.iter().any(|net| net.bits() == 0),
+            trusts_everybody: are_everybody(&self.privacy.trusted_proxies),
+            streams_at: streams_at(&self.rtsp.listen, &self.rtsps.listen),
             settings,
             changes: Vec::new(),
         }
+    }
+}
+
+/// How the address of a stream begins, where it is listened on these. The host is whatever viewers call it.
+pub fn streams_at(rtsp: &[SocketAddr], rtsps: &[SocketAddr]) -> String {
+    let (scheme, first) = match (rtsp, rtsps) {
+        ([first, ..], _) => ("rtsp", first),
+        ([], [first, ..]) => ("rtsps", first),
+        ([], []) => return String::new(),
+    };
+    match first.port() {
+        0 => format!("{scheme}://HOST:PORT/"), // the system chooses one at each start
+        port => format!("{scheme}://HOST:{port}/"),
     }
 }
 
@@ -132,6 +149,25 @@ mod tests {
                 error.starts_with("f:2: ") && error.contains("expected"),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn the_notice_names_the_port_of_the_first_listener() {
+        for (text, at) in [
+            ("", "rtsp://HOST:8554/"),
+            (
+                "[rtsp]\nlisten = [\"127.0.0.1:5540\", \"[::1]:8554\"]",
+                "rtsp://HOST:5540/",
+            ),
+            ("[rtsp]\nlisten = \"127.0.0.1:0\"", "rtsp://HOST:PORT/"),
+            (
+                "[rtsp]\nlisten = []\n[rtsps]\nlisten = \"127.0.0.1:8322\"",
+                "rtsps://HOST:8322/",
+            ),
+            ("[rtsp]\nlisten = []", ""),
+        ] {
+            assert_eq!(parse("f", text).unwrap().papers().streams_at, at, "{text}");
         }
     }
 

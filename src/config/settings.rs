@@ -73,6 +73,21 @@ impl Config {
         changed.map(|(key, _)| key).collect()
     }
 
+    /// What the papers are to tell once another configuration was read while the program runs: this one, with what is
+    /// followed of the other ([`is_followed`]).
+    #[must_use]
+    pub fn following(&self, now: &Self) -> Self {
+        let mut both = self.clone();
+        both.auth.users.clone_from(&now.auth.users);
+        both.paths.clone_from(&now.paths);
+        both.privacy
+            .trusted_proxies
+            .clone_from(&now.privacy.trusted_proxies);
+        both.publish.allow = now.publish.allow;
+        both.rtsp.session_timeout = now.rtsp.session_timeout;
+        both
+    }
+
     /// Names and values, in the order of the names. The same configuration gives the same map.
     pub fn settings(&self) -> BTreeMap<&'static str, String> {
         let reach = |all: &[SocketAddr]| {
@@ -217,6 +232,32 @@ mod tests {
         );
         let fixed = config.fixed_keys_that_differ(&other);
         assert_eq!(fixed, ["[privacy] k", "[privacy] receipts"]);
+    }
+
+    #[test]
+    fn papers_follow_what_is_followed_and_nothing_else() {
+        let text = format!(
+            "[rtsp]\nlisten = []\nsession_timeout = \"90s\"\n[rtsps]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = []\n\
+             [publish]\nallow = false\n[paths.a]\nsource = \"publish:\"\nsensitive = true\n\
+             [privacy]\ntime_zone = \"Europe/Paris\"\nk = 6\nlevel = \"identified\"\nconsent = \"opt-in\"\n\
+             mask = \"strict\"\ncountries = \"c.mmdb\"\ntrusted_proxies = [\"10.0.0.0/8\"]\ncore_dumps = true\n\
+             receipts = true\nconsent_days = 9\n\
+             [privacy.retention]\nsessions_days = 3\nhours_days = 9\ndays_months = 9\n\
+             [stats]\ndatabase = \"postgres://louver@db.example/louver\"\n\
+             [notice]\ncontroller = \"a\"\ncontact = \"b\"\ndpo = \"c\"\nauthority = \"d\"\n\
+             [audit]\nkeep = \"200d\"\n[auth]\nrequired = \"always\"\n\
+             [[auth.users]]\nname = \"anna\"\nha1_md5 = \"{}\"\nha1_sha256 = \"{}\"\n",
+            "0".repeat(32),
+            "0".repeat(64)
+        );
+        let (was, now) = (Config::default(), crate::config::parse("f", &text).unwrap());
+        let both = was.following(&now).settings();
+        let (was, now) = (was.settings(), now.settings());
+        for (name, value) in both.iter().filter(|(name, _)| !name.starts_with("alerts.")) {
+            assert_ne!(was[name], now[name], "{name} is to be tried");
+            let expected = if is_followed(name) { &now } else { &was };
+            assert_eq!(*value, expected[name], "{name}");
+        }
     }
 
     #[test]

@@ -161,15 +161,25 @@ fn choice(d: &mut Document, o: &Options, lang: Lang) {
         "Un seul de ces moyens suffit, agit aussitôt et ne laisse rien de vous dans les statistiques, pas même votre \
          opposition. Vous comptez encore là où le relais doit connaître sa charge.",
     ));
+    let at = match &*o.streams_at {
+        "" => String::new(),
+        at => {
+            let (colon, name) = (lang.say(": ", " : "), lang.say("NAME", "NOM"));
+            let at = at.replace("HOST", lang.say("HOST", "HOTE"));
+            format!("{colon}{at}nostats/{name}")
+        }
+    };
+    let before = lang.say(
+        "put nostats/ before the name of the stream",
+        "mettez nostats/ devant le nom du flux",
+    );
+    let before = format!("{before}{at}");
     let mut ways = vec![
         lang.say(
             "add ?stats=off to the address of the stream",
             "ajoutez ?stats=off à l'adresse du flux",
         ),
-        lang.say(
-            "put nostats/ before the name of the stream: rtsp://HOST:8554/nostats/NAME",
-            "mettez nostats/ devant le nom du flux : rtsp://HOTE:8554/nostats/NOM",
-        ),
+        &before,
         lang.say(
             "switch on \"Do Not Track\" or \"Global Privacy Control\" in the browser",
             "activez « Do Not Track » ou « Global Privacy Control » dans le navigateur",

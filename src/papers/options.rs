@@ -62,6 +62,9 @@ pub struct Options {
     pub alerts_by_webhook: bool,
     /// Some trusted proxy is everybody.
     pub trusts_everybody: bool,
+    /// How the address of a stream begins: `rtsp://HOST:8554/`, or in TLS where there is nothing else. Empty: RTSP is
+    /// off.
+    pub streams_at: String,
     /// Names and values of all settings that matter, as the audit trail compares them.
     pub settings: BTreeMap<&'static str, String>,
     /// How they came to be what they are, newest first.
@@ -81,7 +84,7 @@ pub struct Change {
 
 impl Options {
     /// A short name of the settings and of what the notice says of them: what anybody agreed to has the same name for
-    /// as long as not a word of it changes.
+    /// as long as not a word of it changes. But for the port: it is nothing to agree to, and the system may choose it.
     pub fn version(&self) -> String {
         let mut hash = Sha256::new();
         for (name, value) in &self.settings {
@@ -97,8 +100,12 @@ impl Options {
             hash.update(text);
             hash.update("\n");
         }
+        let anywhere = Self {
+            streams_at: "rtsp://HOST:8554/".to_owned(),
+            ..self.clone()
+        };
         for lang in [Lang::En, Lang::Fr] {
-            hash.update(notice::told(self, lang).plain());
+            hash.update(notice::told(&anywhere, lang).plain());
         }
         hash.finalize()[..6].iter().map(|b| format!("{b:02x}")).collect()
     }

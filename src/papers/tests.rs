@@ -16,6 +16,7 @@ fn usual() -> Options {
         hours_days: 90,
         counts_days: 761,
         audit_days: 365,
+        streams_at: "rtsp://HOST:8554/".into(),
         ..Options::default()
     }
 }
@@ -353,6 +354,31 @@ fn a_relay_without_a_page_promises_nothing_that_is_on_it() {
         assert!(!text.contains("/privacy/"), "{text}");
     }
     assert!(three(&o)[2].contains("publish what `louver privacy notice` prints"));
+}
+
+/// The port is nothing that anybody agrees to: a consent does not end with it.
+#[test]
+fn the_notice_tells_where_streams_are_and_its_version_is_the_same() {
+    let of = |streams_at: &str| Options {
+        streams_at: streams_at.into(),
+        ..usual()
+    };
+    for at in ["rtsp://HOST:554/", "rtsps://HOST:8322/", ""] {
+        let text = [Lang::En, Lang::Fr].map(|lang| one_line(&notice(&of(at), lang).plain()));
+        let expected = match at {
+            "" => ["name of the stream", "nom du flux"].map(str::to_owned),
+            _ => [
+                format!("{at}nostats/NAME"),
+                format!("{at}nostats/NOM").replace("HOST", "HOTE"),
+            ],
+        };
+        for (text, expected) in text.iter().zip(&expected) {
+            assert!(text.contains(expected), "{expected}: {text}");
+            assert!(!text.contains("8554"), "{text}");
+        }
+        assert_eq!(of(at).version(), usual().version());
+    }
+    assert!(three(&usual())[0].contains("rtsp://HOST:8554/nostats/NAME"));
 }
 
 /// A consent ends when its version does.

@@ -21,6 +21,7 @@ use crate::base::peer::PeerAddr;
 use crate::rights::Shares;
 use crate::telemetry::Limit;
 use crate::web::api;
+use crate::web::api::ConsentJson;
 use crate::web::api::RecordJson;
 use crate::web::api::ShareJson;
 use crate::web::problem::Problem;
@@ -43,8 +44,12 @@ impl Site {
             None => None,
         };
         let given = self.ctx.rights.give(path.clone()).await?;
-        let options = self.ctx.rights.options();
-        Ok(rights::given(&given, path.as_deref(), options, &asked.headers))
+        if !rights::wants_page(&asked.headers) {
+            let notice = self.ctx.rights.notice();
+            let shape = ConsentJson::new(&given, path.as_deref(), &notice);
+            return Ok(api::json(StatusCode::CREATED, &shape));
+        }
+        Ok(rights::given(&given, &self.ctx.papers.get().streams_at))
     }
 
     /// And takes it back.

@@ -109,7 +109,7 @@ pub struct Context {
     /// Consents, receipts and share links.
     pub rights: Rights,
     /// What the privacy notice is made of.
-    pub papers: Arc<papers::Options>,
+    pub papers: Live<papers::Options>,
     pub metrics: Arc<Metrics>,
     pub clock: SharedClock,
     /// Who may read here; `None`: this listener is open.

@@ -152,24 +152,16 @@ pub(super) fn choices(options: &Options) -> Response<Body> {
     with_forms(page("Your choices", &text))
 }
 
-/// A consent, to its holder.
-pub(super) fn given(
-    given: &Given,
-    path: Option<&str>,
-    options: &Options,
-    headers: &HeaderMap,
-) -> Response<Body> {
-    if !wants_page(headers) {
-        let shape = api::ConsentJson::new(given, path, &options.notice);
-        return api::json(StatusCode::CREATED, &shape);
-    }
+/// A consent, to its holder who has a browser.
+pub(super) fn given(given: &Given, streams_at: &str) -> Response<Body> {
     let text = format!(
         "<p>Thank you. This is your token; it is shown once:</p><pre>{0}</pre>\
-         <p>Add it to the address of a stream, as in <code>rtsp://HOST:8554/NAME?consent={0}</code>. It counts until {1}.</p>\
+         <p>Add it to the address of a stream, as in <code>{2}NAME?consent={0}</code>. It counts until {1}.</p>\
          <form method=\"post\" action=\"/privacy/withdraw\"><input type=\"hidden\" name=\"consent\" value=\"{0}\">\
          <button>Take it back</button></form>",
         given.token.as_str(),
-        given.until
+        given.until,
+        streams_at
     );
     with_forms(page("You agreed to be counted", &text))
 }

@@ -157,10 +157,10 @@ impl Site {
                 api::OPENMETRICS,
                 self.ctx.metrics.encode(),
             )),
-            Route::Privacy(form) => Ok(paper::notice(&self.ctx.papers, form, asked.uri.query())),
+            Route::Privacy(form) => Ok(paper::notice(&self.ctx.papers.get(), form, asked.uri.query())),
             Route::SecurityTxt => {
                 let now = Timestamp::try_from(self.ctx.clock.wall()).unwrap_or_default();
-                paper::security_txt(&self.ctx.papers, now)
+                paper::security_txt(&self.ctx.papers.get(), now)
             }
             Route::Paths => Ok(self.paths(asked)),
             Route::Stats => self.stats(asked).await,

@@ -86,6 +86,32 @@ fn a_file_with_a_mistake_is_told_by_line_and_changes_nothing() {
 }
 
 #[test]
+fn the_notice_tells_of_the_paths_that_are_sensitive_now_and_of_the_port() {
+    let stays = pattern("stays", 160);
+    let relay = started(&stays);
+    let notice = || {
+        let words = http::get(relay.addr("http"), "/privacy.md").text();
+        words.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let version = || relay.api("/privacy.json")["version"].clone();
+    let port = relay.addr("rtsp").port();
+    let (before, former) = (notice(), version());
+    assert!(
+        before.contains(&format!("rtsp://HOST:{port}/nostats/NAME")),
+        "{before}"
+    );
+    assert!(!before.contains("marked as sensitive"), "{before}");
+    relay.reconfigure(&format!("{stays}sensitive = true\n"));
+    let after = notice();
+    assert!(after.contains("no session is recorded (1)"), "{after}");
+    assert_ne!(version(), former);
+    relay.reconfigure(&stays);
+    assert!(!notice().contains("marked as sensitive"), "{}", notice());
+    assert_eq!(version(), former);
+    relay.stop();
+}
+
+#[test]
 fn keys_that_need_another_start_are_named() {
     let stays = pattern("stays", 160);
     let relay = started(&stays);

@@ -85,7 +85,7 @@ impl Served {
             recorder: recorder.clone(),
             store,
             audit: Audit::none(),
-            papers: Arc::default(),
+            papers: Live::default(),
             metrics: Arc::clone(&metrics),
             clock,
             users: users.map(Arc::new),
