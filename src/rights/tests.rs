@@ -156,7 +156,7 @@ impl Rig {
     }
 
     async fn stop(self) -> (Arc<TempDir>, Arc<ManualClock>) {
-        assert!(self.tasks.shutdown(Duration::from_secs(10)).await);
+        assert!(self.tasks.shutdown(Duration::from_secs(60)).await);
         // Where the last write took too long, the connection is closed behind it; SQLite then takes its log away. Before
         // that nobody may put another file in the place of the database.
         let log = self.dir.path().join("louver.db-wal");
