@@ -22,7 +22,7 @@ fn write_and(file: &Path, text: &str, sync: impl FnOnce(&Path) -> io::Result<()>
     sync(file)
 }
 
-/// As [`write`], but never in the place of a file that is there: then the error is `AlreadyExists`.
+/// As [`write()`], but never in the place of a file that is there: then the error is `AlreadyExists`.
 ///
 /// # Errors
 /// The system's. Nothing is left of a file that could not be written whole.
