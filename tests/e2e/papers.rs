@@ -40,9 +40,16 @@ fn the_notice_is_for_everybody_and_is_that_of_the_command_line() {
     assert!(page.text().contains("<html lang=\"en\">") && page.text().contains("The Harbour Office"));
     let french = get("/privacy.json?lang=fr").text();
     assert!(french.contains("\"language\":\"fr\""), "{french}");
+    // The command does not know which port the system chose for the relay.
+    let port = relay.addr("rtsp").port();
     let markdown = get("/privacy.md").text();
     let printed = command(&relay, &["privacy", "notice"]);
-    assert_eq!(markdown, String::from_utf8_lossy(&printed.stdout));
+    let printed = String::from_utf8_lossy(&printed.stdout).replace("HOST:PORT/", &format!("HOST:{port}/"));
+    assert_eq!(markdown, printed);
+    assert!(
+        markdown.contains(&format!("rtsp://HOST:{port}/nostats/NAME")),
+        "{markdown}"
+    );
     let security = get("/.well-known/security.txt").text();
     assert!(
         security.starts_with("Contact: mailto:s@example.org\nExpires: 20"),
