@@ -136,6 +136,8 @@ named! {
         ReceiptErased = "receipt.erase",
         /// Somebody objected for a whole network.
         NetworkKeptOut = "network.object",
+        /// The links in force were listed.
+        SharesListed = "share.list",
         /// A report was shared by a link.
         ShareMade = "share.make",
         /// A link was ended.
@@ -161,6 +163,7 @@ impl Action {
                 | Self::ConsentGiven
                 | Self::NetworkKeptOut
                 | Self::ShareViewed
+                | Self::SharesListed
         )
     }
 }
@@ -254,7 +257,7 @@ impl Event {
         self.hidden = cells;
         self
     }
-    /// What was asked for besides the object. Only a keyed digest of it is written.
+    /// What was asked for besides the object, as `name=value&...`. Of values only keyed digests are written.
     #[must_use]
     pub fn params(mut self, params: impl Into<String>) -> Self {
         self.params = params.into();
@@ -285,7 +288,9 @@ pub struct Entry {
     pub purpose: Purpose,
     pub outcome: Outcome,
     pub amount: u64,
-    /// Keyed digest of what was asked for; empty where nothing was.
+    /// Cells of a report that k hid.
+    pub hidden: u32,
+    /// What was asked for, its values as keyed digests; empty where nothing was.
     pub params: String,
     /// How often the same happened again since the last entry of its kind.
     pub repeats: u64,
@@ -311,10 +316,13 @@ impl Entry {
             "purpose": self.purpose.name(), "result": self.outcome.name(), "amount": self.amount,
             "params": self.params, "repeats": self.repeats, "prev": hex(&self.prev),
         });
-        match value {
-            Value::Object(fields) => fields,
-            _ => unreachable!("braces make an object"),
+        let Value::Object(mut fields) = value else {
+            unreachable!("braces make an object")
+        };
+        if self.hidden > 0 {
+            fields.insert("hidden".to_owned(), self.hidden.into());
         }
+        fields
     }
     /// Reads a line; `None` when it is not exactly what [`Self::line`] writes.
     pub(super) fn parse(line: &str) -> Option<(Self, Mac)> {
@@ -331,6 +339,10 @@ impl Entry {
             purpose: Purpose::parse(text("purpose")?)?,
             outcome: Outcome::parse(text("result")?)?,
             amount: number("amount")?,
+            hidden: match value.get("hidden") {
+                None => 0,
+                Some(cells) => u32::try_from(cells.as_u64()?).ok()?,
+            },
             params: text("params")?.to_owned(),
             repeats: number("repeats")?,
             prev: unhex(text("prev")?)?,
@@ -338,7 +350,7 @@ impl Entry {
         let mac = unhex(text("mac")?)?;
         (entry.line(&mac).trim_end() == line).then_some((entry, mac))
     }
-    /// What happened, as far as an entry says it: what was asked for only as its digest.
+    /// What happened, as far as an entry says it: values that were asked for only as their digests.
     pub(super) fn event(&self) -> Event {
         Event {
             actor: self.actor,
@@ -348,7 +360,7 @@ impl Entry {
             purpose: self.purpose,
             outcome: self.outcome,
             amount: self.amount,
-            hidden: 0,
+            hidden: self.hidden,
             params: self.params.clone(),
         }
     }
@@ -399,6 +411,7 @@ mod tests {
             purpose: Purpose::Audience,
             outcome: Outcome::Done,
             amount: 12,
+            hidden: 4,
             params: "0011223344556677".into(),
             repeats: 3,
             prev: [9; MAC_LEN],
@@ -415,6 +428,17 @@ mod tests {
         );
         assert!(Entry::parse(line.trim_end().trim_end_matches('}')).is_none());
         assert!(line.starts_with("{\"action\":\"report.view\",\"actor\":\"user-010203ff\""));
+        assert_eq!(
+            entry().event().hidden,
+            4,
+            "the rules get it from what commands wrote"
+        );
+        let none = Entry { hidden: 0, ..entry() }.line(&[5; MAC_LEN]);
+        assert!(
+            !none.contains("hidden"),
+            "as it was before there was such a field"
+        );
+        assert!(Entry::parse(none.trim_end()).is_some());
     }
 
     #[test]

@@ -46,7 +46,12 @@ impl Keys {
         if params.is_empty() {
             return String::new();
         }
-        hex(&self.hmac(&[b"params", params.as_bytes()])[..8])
+        let digest = |text: &str| hex(&self.hmac(&[b"params", text.as_bytes()])[..8]);
+        let pairs = params.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) => format!("{name}={}", digest(pair)),
+            None => digest(pair),
+        });
+        pairs.collect::<Vec<_>>().join("&")
     }
 
     /// Ed25519 (RFC 8032).

@@ -499,6 +499,7 @@ mod tests {
                 purpose: Purpose::Audience,
                 outcome: Outcome::Done,
                 amount: 0,
+                hidden: 0,
                 params: String::new(),
                 repeats: 0,
                 prev: [0; 32],

@@ -125,6 +125,7 @@ impl Trail {
             purpose: event.purpose,
             outcome: event.outcome,
             amount: event.amount,
+            hidden: event.hidden,
             params: self.keys.digest(&event.params),
             repeats,
             prev: tail.mac,

@@ -83,6 +83,8 @@ pub(super) enum PrivacyCommand {
     /// Find personal data in files and below directories, also deleted rows of databases and gzip; exit status 1 when
     /// there are some. Values are never shown
     Scan {
+        #[command(flatten)]
+        places: Places,
         /// Do not count loopback addresses, and those that were made for documents
         #[arg(long)]
         ignore_harmless: bool,

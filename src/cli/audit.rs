@@ -168,6 +168,9 @@ fn line(entry: &Entry, keys: &Keys, names: &[&str], zone: &TimeZone) -> String {
     if entry.amount > 0 {
         line.push_str(&format!("  ({})", entry.amount));
     }
+    if entry.hidden > 0 {
+        line.push_str(&format!("  {} cells hidden", entry.hidden));
+    }
     if entry.repeats > 0 {
         line.push_str(&format!("  and {} times more", entry.repeats));
     }

@@ -147,9 +147,10 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
 fn privacy(command: args::PrivacyCommand, before: &Places) -> Result<(), Failure> {
     match command {
         args::PrivacyCommand::Scan {
+            places,
             ignore_harmless,
             paths,
-        } => scan::scan(&paths, ignore_harmless),
+        } => scan::scan(&places.or(before), &paths, ignore_harmless),
         args::PrivacyCommand::AnonymizePast(args) => past::anonymize(&args.places.clone().or(before), &args),
         args::PrivacyCommand::Notice { args, lang } => {
             papers::notice(&args.places.clone().or(before), &args, &lang)

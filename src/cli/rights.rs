@@ -94,6 +94,8 @@ pub(super) fn shares(places: &Places, json: bool) -> Result<(), Failure> {
     let all = Shares::new(&open.dir, &open.master)
         .list(SystemClock.wall())
         .map_err(Failure::running)?;
+    let listed = Event::new(Actor::Shell, Action::SharesListed, Purpose::Audience);
+    note(&open.dir, &open.master, listed.amount(all.len() as u64));
     if json {
         return result(api::to_line(&api::ShareJson::list(&all)).as_bytes());
     }

@@ -1,4 +1,5 @@
-//! `louver privacy scan PATH...`: personal data in files, by kind and place. The values are never shown.
+//! `louver privacy scan PATH...`: personal data in files, by kind and place. The values are never shown. Of the search
+//! an entry with counts is left in the audit trail: names of files may themselves be personal data.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,20 +7,30 @@ use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::audit::Action;
+use crate::audit::Actor;
+use crate::audit::Event;
+use crate::audit::Outcome;
+use crate::audit::Purpose;
 use crate::cli::Failure;
+use crate::cli::args::Places;
+use crate::cli::audit;
 use crate::cli::counted;
+use crate::cli::load;
 use crate::cli::tell;
+use crate::config::places::data_dir;
 use crate::logs::redact;
 use crate::scan;
 use crate::scan::Found;
 use crate::scan::Kind;
 use crate::scan::ScanError;
+use crate::scan::Summary;
 
 /// Places that are told of one file; the rest is counted.
 const TOLD: u64 = 20;
 
 /// Searches; exit status 1 when something was found or could not be read.
-pub(super) fn scan(paths: &[PathBuf], ignore_harmless: bool) -> Result<(), Failure> {
+pub(super) fn scan(places: &Places, paths: &[PathBuf], ignore_harmless: bool) -> Result<(), Failure> {
     let mut report = Report {
         out: io::BufWriter::new(io::stdout().lock()),
         written: Ok(()),
@@ -31,6 +42,7 @@ pub(super) fn scan(paths: &[PathBuf], ignore_harmless: bool) -> Result<(), Failu
     };
     let done = scan::paths(paths, &mut report);
     report.rest();
+    note(places, report.event(&done));
     let written = std::mem::replace(&mut report.written, Ok(()));
     match written.and_then(|()| report.out.flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => return Err(e.into()),
@@ -44,6 +56,32 @@ pub(super) fn scan(paths: &[PathBuf], ignore_harmless: bool) -> Result<(), Failu
         done.skipped
     ));
     report.judge(done.failed)
+}
+
+/// Leaves an entry in the trail of the data directory. A search needs no configuration, so one that is wrong stops none.
+fn note(places: &Places, event: Event) {
+    let config = load(places).map_err(Failure::from);
+    match config.and_then(|config| data_dir(&config).map_err(Failure::usage)) {
+        Ok(dir) => audit::note_where_kept(&dir, event),
+        Err(failure) => tell(&format!(
+            "louver: this is not in the audit trail: {}",
+            failure.text()
+        )),
+    }
+}
+
+/// A kind in a word, as in the trail.
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Ipv4 => "ipv4",
+        Kind::Ipv6 => "ipv6",
+        Kind::Email => "email",
+        Kind::UrlCredentials => "url-credentials",
+        Kind::BasicCredentials => "basic",
+        Kind::BearerToken => "bearer",
+        Kind::Jwt => "jwt",
+        Kind::Secret => "secret",
+    }
 }
 
 struct Report<'o> {
@@ -79,6 +117,22 @@ impl Report<'_> {
             self.line(&line);
         }
         self.in_file = 0;
+    }
+
+    /// What the trail is told: how many files, and how much of which kind; neither names nor places.
+    fn event(&self, done: &Summary) -> Event {
+        let kinds = self.kinds.iter().map(|(kind, n)| format!("{n} {}", word(*kind)));
+        let found = match self.kinds.is_empty() {
+            true => "nothing found".to_owned(),
+            false => format!("found {}", kinds.collect::<Vec<_>>().join(", ")),
+        };
+        let event = Event::new(Actor::Shell, Action::Scanned, Purpose::Accountability).amount(done.files);
+        match done.failed {
+            0 => event.detail(found),
+            n => event
+                .detail(format!("{found}; {n} not read"))
+                .outcome(Outcome::Failed),
+        }
     }
 
     fn judge(&self, failed: u64) -> Result<(), Failure> {

@@ -120,8 +120,14 @@ fn show(places: &Places, args: &StatsArgs) -> Result<(), Failure> {
     } else {
         (table::render(&answer, &screen::look()), Action::ReportViewed, 0)
     };
-    let event = Event::new(Actor::Shell, action, Purpose::Audience);
-    audit::note_where_kept(&dir, event.object(object).amount(rows));
+    // The same as of a look over HTTP, so that the rules see the same.
+    let until = question.until.map_or("now".to_owned(), |until| until.to_string());
+    let event = Event::new(Actor::Shell, action, Purpose::Audience)
+        .object(object)
+        .amount(rows)
+        .hidden(api::hidden_cells(&answer))
+        .params(format!("since={}&until={until}", answer.from));
+    audit::note_where_kept(&dir, event);
     if question.path.is_some() && answer.total.sessions == 0 {
         tell(
             "No session of this path is in these days. `louver stats` without --path names those that have some.",

@@ -113,9 +113,11 @@ impl Site {
     }
 
     /// The links that are in force.
-    pub(super) async fn list_shares(&self) -> Result<Response<Body>, Problem> {
+    pub(super) async fn list_shares(&self, asked: &Parts) -> Result<Response<Body>, Problem> {
         let now = self.ctx.clock.wall();
         let shares = self.ctx.rights.shares(move |shares| shares.list(now)).await?;
+        let event = Event::new(self.actor(asked), Action::SharesListed, Purpose::Audience);
+        self.ctx.audit.note(event.amount(shares.len() as u64));
         Ok(api::json(StatusCode::OK, &ShareJson::list(&shares)))
     }
 

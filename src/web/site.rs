@@ -143,7 +143,7 @@ impl Site {
                 self.receipt(receipt, erase, &asked.headers).await
             }
             Route::Share(token) => self.share(Zeroizing::new(token), asked).await,
-            Route::Shares if reads => self.list_shares().await,
+            Route::Shares if reads => self.list_shares(asked).await,
             Route::Shares => self.make_share(asked, body).await,
             Route::OneShare(id) => self.revoke_share(id, asked).await,
             Route::Index => Ok(asset("text/html; charset=utf-8", INDEX)),

@@ -17,9 +17,13 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use crate::http;
+use crate::peers::Transport;
 use crate::relay::Options;
 use crate::relay::Relay;
+use crate::relay::eventually;
 use crate::relay::louver;
+use crate::rtsp::Conn;
+use crate::rtsp::Viewer;
 
 const SECRET: &str = "whsec_bG91dmVyIGxvdXZlciBsb3V2ZXIgbG91dmVy";
 
@@ -116,6 +120,32 @@ fn a28_weaker_settings_and_guessed_passwords_are_told_to_a_webhook() {
     ] {
         assert!(trail.contains(line), "{line} is not in\n{trail}");
     }
+}
+
+#[test]
+fn what_is_asked_at_the_shell_is_judged_as_what_is_asked_over_http() {
+    let relay = Relay::start(Options::sources(&["cam=pattern:?size=160x120&fps=10"]));
+    let conn = Conn::open([127, 0, 0, 2].into(), relay.addr("rtsp"));
+    Viewer::watch(conn, "cam", Transport::Tcp).leave();
+    eventually("one session is stored", || {
+        (relay.api("/api/v1/stats")["sessions"] == 1).then_some(())
+    });
+    let run = |words: &[&str]| {
+        let mut cmd = louver();
+        cmd.args(words).arg("--config").arg(relay.config_file());
+        let out = cmd.arg("--data-dir").arg(relay.data_dir()).output().unwrap();
+        assert_eq!(out.status.code(), Some(0), "{out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    // Four questions that differ in one word, of which each answer hides cells.
+    for day in 1..=4 {
+        run(&["stats", "--path", "cam", "--until", &format!("2099-01-0{day}")]);
+    }
+    eventually("the rule that judges hidden cells holds", || {
+        let trail = run(&["audit", "show"]);
+        assert!(trail.contains("cells hidden"), "{trail}");
+        trail.contains("alert.raise  differencing").then_some(())
+    });
 }
 
 #[test]

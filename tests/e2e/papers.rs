@@ -93,6 +93,7 @@ fn a_scan_of_the_data_directory_finds_nothing_until_something_is_planted() {
     let scan = |relay: &Relay| {
         let mut cmd = louver();
         cmd.args(["privacy", "scan"]).arg(relay.data_dir());
+        cmd.arg("--data-dir").arg(relay.data_dir());
         cmd.output().unwrap()
     };
     let clean = scan(&relay);
@@ -108,6 +109,13 @@ fn a_scan_of_the_data_directory_finds_nothing_until_something_is_planted() {
         "{told}"
     );
     assert!(!told.contains("8.8.4.4"), "{told}");
+    let shown = text(&command(&relay, &["audit", "show"]));
+    let (none, some) = ("scan  nothing found", "scan  found 1 ipv4");
+    assert!(shown.contains(none) && shown.contains(some), "{shown}");
+    assert!(
+        !shown.contains("planted"),
+        "names of files may be personal data: {shown}"
+    );
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(super) use rights::RecordJson;
 pub use rights::ShareJson;
 pub(super) use rights::WithdrawnJson;
 pub use stats::StatsJson;
-pub(super) use stats::hidden_cells;
+pub use stats::hidden_cells;
 pub(super) use stats::question;
 
 /// The type of `/metrics`.

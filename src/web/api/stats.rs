@@ -235,7 +235,7 @@ impl From<&Stats> for StatsJson {
 }
 
 /// Cells of an answer that show nothing because of k.
-pub(in crate::web) fn hidden_cells(stats: &Stats) -> u32 {
+pub fn hidden_cells(stats: &Stats) -> u32 {
     fn hidden<K>(cells: &[query::Cell<K>]) -> usize {
         cells.iter().filter(|cell| cell.counts.is_none()).count()
     }
