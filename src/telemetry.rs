@@ -40,6 +40,8 @@ pub enum Reason {
     StoreFailed,
     /// Rows of sessions that were deleted and still lay in a file.
     NotGone,
+    /// Times that deleting rows that were kept long enough began to fail; it is tried again.
+    PurgeFailed,
     /// Bytes that were not the protocol they came by.
     BadInput,
     /// A limit on connections, sessions or sizes; which one is in [`Metrics::limits`].

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::analytics::Options;
+use crate::analytics::calendar::Day;
 use crate::analytics::cells::MOST_DAYS_OF_HOURS;
 use crate::analytics::db::Db;
 use crate::analytics::db::Row;
@@ -234,7 +236,7 @@ pub(super) async fn health(
     db: &mut Db,
     asked: &Range<i64>,
     path: &str,
-    k: u64,
+    options: &Options,
 ) -> Result<Health, sqlx::Error> {
     let mut counts = HashMap::new();
     let values = [
@@ -255,5 +257,26 @@ pub(super) async fn health(
         },
     )
     .await?;
-    Ok(Health::of(&counts, k))
+    // As for cells of a breakdown: the day that had the most viewers decides.
+    let mut days: HashMap<(Kind, i64), u64> = HashMap::new();
+    db.each(
+        "SELECT kind, hour, n FROM tallies
+        WHERE hour >= $1 AND hour < $2 AND scope = $3
+            AND kind IN ('startup_viewers', 'loss_viewers', 'jumps_viewers')",
+        &values,
+        |row| {
+            let day = Day::of(row.int(1)?.saturating_mul(1000), &options.time_zone).number;
+            if let Some(kind) = Kind::named(row.text(0)?) {
+                *days.entry((kind, day)).or_default() += row.count(2)?;
+            }
+            Ok(())
+        },
+    )
+    .await?;
+    let mut viewers: HashMap<Kind, u64> = HashMap::new();
+    for ((kind, _), n) in days {
+        let most = viewers.entry(kind).or_default();
+        *most = n.max(*most);
+    }
+    Ok(Health::of(&counts, &viewers, u64::from(options.k)))
 }

@@ -48,6 +48,8 @@ struct Marks {
     /// New paths and sessions that were among the first so many.
     paths: u8,
     sessions: u8,
+    /// Bits of [`Kind::mark`](crate::analytics::tallies::Kind::mark).
+    served: u8,
 }
 
 /// The bits of [`Marks::seen`].
@@ -108,6 +110,22 @@ impl Firsts {
     /// As [`Self::of_beginning`], for a session that ends with a length of this class.
     pub(super) fn of_end(&mut self, session: &Session, class: usize) -> i64 {
         self.bits(session, First::LENGTH, mark::length(class))
+    }
+
+    /// Whether its viewer is the first time today among those of whom this (a bit of
+    /// [`Kind::mark`](crate::analytics::tallies::Kind::mark)) is known: everywhere, and on this path. Who began yesterday
+    /// is nobody today: whoever is behind it may have another number by now.
+    pub(super) fn of_service(&mut self, session: &Session, mark: u8) -> [bool; 2] {
+        if self.day != Some(session.viewer.day()) {
+            return [false; 2];
+        }
+        ["", &*session.path].map(|scope| {
+            self.marks(session, scope).is_some_and(|marks| {
+                let is_first = marks.served & mark == 0;
+                marks.served |= mark;
+                is_first
+            })
+        })
     }
 
     /// Whether it is one of the first sessions of its viewer, and whether its path is one of the first new ones.

@@ -52,6 +52,9 @@ mod writer;
 use jiff::tz::TimeZone;
 
 pub use crate::analytics::look::Look;
+pub use crate::analytics::purge::Bytes;
+pub use crate::analytics::purge::PurgeSink;
+pub use crate::analytics::purge::Purged;
 pub use crate::analytics::recorder::Attempt;
 pub use crate::analytics::recorder::Recorder;
 pub use crate::analytics::recorder::SessionHandle;

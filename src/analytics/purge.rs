@@ -30,6 +30,86 @@ const CHUNK: usize = 1 << 20;
 /// Numbers of rows that are searched for, beside the canary.
 const SAMPLE: i64 = 7;
 
+/// What a purge did, for who keeps account of it. Nothing in it is of one viewer, or of one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// Kinds of rows that went, and how many: down to a multiple of k, and 0 where it were fewer, or of fewer viewers.
+    pub rows: Vec<(&'static str, u64)>,
+    /// What became of their bytes.
+    pub bytes: Bytes,
+}
+
+/// What became of the bytes of rows that were deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bytes {
+    /// The files were searched, and nothing was found.
+    Gone,
+    /// The files were searched, and so much was found.
+    Left(u64),
+    /// The files could not be searched.
+    NotSearched,
+    /// PostgreSQL wrote its tables anew. Its files are not ours to search.
+    WrittenAnew,
+    /// PostgreSQL did not.
+    NotWrittenAnew,
+}
+
+impl Bytes {
+    /// Whether it is as it should be.
+    pub fn are_gone(self) -> bool {
+        matches!(self, Self::Gone | Self::WrittenAnew)
+    }
+}
+
+/// Who is told what a purge did.
+pub type PurgeSink = Box<dyn Fn(Purged) + Send + Sync>;
+
+/// Rows that went and are not told yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Went {
+    /// Of sessions that are over, with their times.
+    pub(super) sessions: u64,
+    /// The viewers of those; after several purges, of the one with the most.
+    pub(super) viewers: u64,
+    /// Of single sessions, as they are kept for some days.
+    visits: u64,
+    /// Those that stay, without the number of their viewer.
+    numbers: u64,
+    /// Counts of hours.
+    hours: u64,
+    /// Counts of days.
+    days: u64,
+}
+
+impl Went {
+    /// Both together.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            sessions: self.sessions + other.sessions,
+            viewers: self.viewers.max(other.viewers),
+            visits: self.visits + other.visits,
+            numbers: self.numbers + other.numbers,
+            hours: self.hours + other.hours,
+            days: self.days + other.days,
+        }
+    }
+
+    /// As it may be told: what fewer than k did is not counted.
+    pub(super) fn told(self, k: u64) -> Vec<(&'static str, u64)> {
+        let k = k.max(1);
+        let rows = [
+            ("sessions", self.sessions, self.viewers >= k),
+            ("visits", self.visits, true),
+            ("viewer numbers", self.numbers, true),
+            ("counts of hours", self.hours, true),
+            ("counts of days", self.days, true),
+        ];
+        let went = rows.into_iter().filter(|(_, n, _)| *n > 0);
+        went.map(|(kind, n, of_many)| (kind, if of_many { n / k * k } else { 0 }))
+            .collect()
+    }
+}
+
 /// What must be in no file any more.
 #[derive(Clone, Default)]
 pub(super) struct Gone(Vec<[u8; 16]>);
@@ -54,19 +134,21 @@ pub(super) async fn plant(db: &mut Db) -> Result<[u8; 16], sqlx::Error> {
 }
 
 /// Deletes what was kept long enough. The caller has begun a transaction.
+///
+/// Returns what must be gone then, and how much went.
 pub(super) async fn expire(
     db: &mut Db,
     keep: &Retention,
     zone: &TimeZone,
     now_ms: i64,
     canary: [u8; 16],
-) -> Result<Gone, sqlx::Error> {
+) -> Result<(Gone, Went), sqlx::Error> {
     let today = Day::of(now_ms, zone);
     let visits_from = today.number - i64::from(keep.sessions_days);
     let hours_from = today.back(i64::from(keep.hours_days), zone);
     let days_from = today.back_months(i64::from(keep.days_months), zone);
     let mut gone = Gone(vec![canary]);
-    let mut went = 0;
+    let mut went = Went::default();
     db.each(
         "SELECT id FROM visits WHERE day < $1 LIMIT $2",
         &[Value::Int(visits_from), Value::Int(SAMPLE)],
@@ -76,7 +158,7 @@ pub(super) async fn expire(
         },
     )
     .await?;
-    went += db
+    went.visits = db
         .execute(
             "DELETE FROM visits WHERE day < $1 AND day > 0",
             &[Value::Int(visits_from)],
@@ -89,7 +171,7 @@ pub(super) async fn expire(
     }
     let known_from = calendar::known_from(now_ms, zone);
     let known_day = Day::of(known_from, zone).number;
-    went += db
+    went.numbers = db
         .execute(
             "UPDATE visits SET viewer = NULL WHERE viewer IS NOT NULL AND day < $1",
             &[Value::Int(known_day)],
@@ -100,28 +182,29 @@ pub(super) async fn expire(
         &[Value::Int(known_from)],
     )
     .await?;
-    db.execute(
-        "DELETE FROM leaves WHERE dimension = 'hour' AND day < $1",
-        &[Value::Int(hours_from.number)],
-    )
-    .await?;
+    went.hours = db
+        .execute(
+            "DELETE FROM leaves WHERE dimension = 'hour' AND day < $1",
+            &[Value::Int(hours_from.number)],
+        )
+        .await?;
     merge_tallies(db, hours_from.window.start / 1000, zone).await?;
     for statement in [
         "DELETE FROM leaves WHERE day < $1",
         "DELETE FROM runs WHERE ended = 1 AND started_ms < $1 * 86400000",
         "DELETE FROM tallies WHERE hour < $1 * 86400",
     ] {
-        db.execute(statement, &[Value::Int(days_from.number)]).await?;
+        went.days += db.execute(statement, &[Value::Int(days_from.number)]).await?;
     }
     if db.is_sqlite() {
         // Those of sessions are few, as they go every hour.
         run_all(db, &SESSIONS_ANEW).await?;
         run_all(db, &SPANS_ANEW).await?;
     }
-    if went > 0 {
+    if went.visits + went.numbers > 0 {
         visits_anew(db).await?;
     }
-    Ok(gone)
+    Ok((gone, went))
 }
 
 /// Writes what is in a table of SQLite once more, in pages where nothing else was, and overwrites all former pages:
@@ -291,6 +374,25 @@ mod tests {
             self.0 = &self.0[n..];
             Ok(n)
         }
+    }
+
+    #[test]
+    fn what_went_is_told_in_multiples_of_k_and_of_few_viewers_not_at_all() {
+        let went = Went {
+            sessions: 23,
+            viewers: 5,
+            visits: 4,
+            days: 10,
+            ..Went::default()
+        };
+        assert_eq!(
+            went.told(5),
+            [("sessions", 20), ("visits", 0), ("counts of days", 10)]
+        );
+        let one = Went { viewers: 1, ..went };
+        assert_eq!(one.told(5)[0], ("sessions", 0), "one who came again and again");
+        assert_eq!(one.and(went).told(5)[0], ("sessions", 45));
+        assert_eq!(Went::default().told(5), []);
     }
 
     #[test]

@@ -244,7 +244,7 @@ async fn look(
         let until = Day::of((asked.end - 1).max(asked.start), &options.time_zone)
             .window
             .end;
-        found.health = closed::health(&mut db, &(asked.start..until), path, u64::from(options.k)).await?;
+        found.health = closed::health(&mut db, &(asked.start..until), path, options).await?;
     }
     if console && alive {
         found.live = live(&mut db, path).await?;

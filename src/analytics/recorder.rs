@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI64;
+use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 use crate::analytics::Protocol;
 use crate::analytics::Store;
 use crate::analytics::Transport;
+use crate::analytics::purge::PurgeSink;
 use crate::analytics::single::Chosen;
 use crate::analytics::single::NotNow;
 use crate::analytics::single::Record;
@@ -76,6 +78,7 @@ pub(super) struct Sources {
     /// A change found the queue full: look at all sessions.
     pub(super) missed: Arc<AtomicBool>,
     pub(super) tallies: Arc<Tallies>,
+    pub(super) purged: PurgeSink,
 }
 
 impl Recorder {
@@ -83,6 +86,17 @@ impl Recorder {
     /// all sessions, and closes the store. So this group must be stopped after those that send media, and
     /// awaited.
     pub fn start(tasks: &Tasks, store: Store, clock: SharedClock, metrics: Arc<Metrics>) -> Self {
+        Self::start_telling(tasks, store, clock, metrics, Box::new(drop))
+    }
+
+    /// As [`Self::start`]; `purged` is told what each purge did that deleted something. It must not wait.
+    pub fn start_telling(
+        tasks: &Tasks,
+        store: Store,
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+        purged: PurgeSink,
+    ) -> Self {
         let (events, queue) = mpsc::channel(QUEUE);
         let timeline = Arc::new(Timeline::new(clock));
         let missed = Arc::new(AtomicBool::new(false));
@@ -98,6 +112,7 @@ impl Recorder {
             timeline,
             missed,
             tallies,
+            purged,
         };
         tasks.spawn("session store", |stop| {
             writer::run(store, queue, sources, metrics, stop)
@@ -128,6 +143,7 @@ impl Recorder {
             started_ms: now,
             queued: AtomicBool::new(true),
             done: AtomicBool::new(false),
+            served: AtomicU8::new(0),
             course: Mutex::new(Course::playing(now)),
         });
         match self.0.events.try_send(Event::Session(session.clone())) {
@@ -302,6 +318,7 @@ impl SessionHandle {
     fn tally(&self, kind: Kind, bucket: usize) {
         if let Some((session, desk)) = &self.0 {
             desk.tallies.add(&session.path, kind, bucket, 1);
+            session.served.fetch_or(kind.mark(), Ordering::AcqRel);
         }
     }
 
@@ -336,6 +353,8 @@ pub(super) struct Session {
     queued: AtomicBool,
     /// Whether all of it is stored: what still lies in the queue tells nothing new.
     done: AtomicBool,
+    /// What became known of how it is served and the writer has not looked at: bits of [`Kind::mark`].
+    served: AtomicU8,
     course: Mutex<Course>,
 }
 
@@ -351,6 +370,10 @@ impl Session {
     }
     pub(super) fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
+    }
+    /// What became known since this was last asked: bits of [`Kind::mark`].
+    pub(super) fn take_served(&self) -> u8 {
+        self.served.swap(0, Ordering::AcqRel)
     }
     /// Changes after this are told to the writer again.
     pub(super) fn taken(&self) {

@@ -23,17 +23,37 @@ pub enum Kind {
     Online,
     /// Sessions that share what a row would say with too few others to have one.
     Residual,
+    /// Distinct viewers of a day of whose sessions [`Kind::Startup`] is known, where the hour is that of the first.
+    StartupViewers,
+    /// Of [`Kind::Loss`], the same.
+    LossViewers,
+    /// Of [`Kind::Jumps`], the same.
+    JumpsViewers,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Attempts,
         Self::Startup,
         Self::Loss,
         Self::Jumps,
         Self::Online,
         Self::Residual,
+        Self::StartupViewers,
+        Self::LossViewers,
+        Self::JumpsViewers,
     ];
+    /// What is known of sessions, each with what counts the viewers of these. The place here is the bit of a mark.
+    pub(super) const OF_VIEWERS: [(Self, Self); 3] = [
+        (Self::Startup, Self::StartupViewers),
+        (Self::Loss, Self::LossViewers),
+        (Self::Jumps, Self::JumpsViewers),
+    ];
+    /// The bit that says that this is known of a session; 0 where no viewers are counted.
+    pub(super) fn mark(self) -> u8 {
+        let place = Self::OF_VIEWERS.iter().position(|(kind, _)| *kind == self);
+        place.map_or(0, |place| 1 << place)
+    }
     /// The name in the store.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -43,6 +63,9 @@ impl Kind {
             Self::Jumps => "jumps",
             Self::Online => "online",
             Self::Residual => "residual",
+            Self::StartupViewers => "startup_viewers",
+            Self::LossViewers => "loss_viewers",
+            Self::JumpsViewers => "jumps_viewers",
         }
     }
     /// The kind of a name in the store; `None` for one of a later version.
@@ -90,19 +113,21 @@ pub struct Health {
     /// Requests that were allowed and got no access unit.
     pub attempts: u64,
     /// Milliseconds from the first request to the first keyframe: half of the sessions, and nine of ten, had it in
-    /// less. `None` for fewer than k sessions.
+    /// less. `None` where no day of the range has k distinct viewers of whom it is known: one who comes k times is one.
     pub startup_ms: Option<[i64; 2]>,
     /// Packets lost per million, the same.
     pub loss_per_million: Option<[i64; 2]>,
-    /// Sessions that were moved forward at least once, of a thousand.
+    /// Sessions that were moved forward at least once, of a thousand; the same.
     pub jumped_per_thousand: Option<u64>,
     /// Seconds that the streams were there, added up over paths.
     pub online_seconds: u64,
 }
 
 impl Health {
-    /// What the counts of some hours say; nothing of fewer than `k` sessions.
-    pub(super) fn of(counts: &HashMap<(Kind, usize), u64>, k: u64) -> Self {
+    /// What the counts of some hours say; nothing of how sessions were served where fewer than `k` viewers had them.
+    /// `viewers`: by the kinds that count them, the most on one day.
+    pub(super) fn of(counts: &HashMap<(Kind, usize), u64>, viewers: &HashMap<Kind, u64>, k: u64) -> Self {
+        let enough = |kind| viewers.get(&kind).is_some_and(|n| *n >= k.max(1));
         let one = |kind| counts.get(&(kind, 0)).copied().unwrap_or_default();
         let classes = |kind| {
             let of_kind = counts.iter().filter(move |((of, _), _)| *of == kind);
@@ -119,18 +144,23 @@ impl Health {
         let jumped: u64 = jumps.iter().filter(|(class, _)| *class > 0).map(|(_, n)| n).sum();
         Self {
             attempts: one(Kind::Attempts),
-            startup_ms: quantiles(&classes(Kind::Startup), &STARTUP_MS, k),
-            loss_per_million: quantiles(&classes(Kind::Loss), &loss, k),
-            jumped_per_thousand: (sessions >= k.max(1)).then(|| jumped * 1000 / sessions.max(1)),
+            startup_ms: enough(Kind::StartupViewers)
+                .then(|| quantiles(&classes(Kind::Startup), &STARTUP_MS))
+                .flatten(),
+            loss_per_million: enough(Kind::LossViewers)
+                .then(|| quantiles(&classes(Kind::Loss), &loss))
+                .flatten(),
+            jumped_per_thousand: (enough(Kind::JumpsViewers) && sessions > 0)
+                .then(|| jumped * 1000 / sessions.max(1)),
             online_seconds: one(Kind::Online) / 1000,
         }
     }
 }
 
-/// The median and the ninth tenth of a histogram, by interpolation within a class.
-fn quantiles(classes: &[(usize, u64)], limits: &[i64], k: u64) -> Option<[i64; 2]> {
+/// The median and the ninth tenth of a histogram, by interpolation within a class; `None` of an empty one.
+fn quantiles(classes: &[(usize, u64)], limits: &[i64]) -> Option<[i64; 2]> {
     let all: u64 = classes.iter().map(|(_, n)| n).sum();
-    if all < k.max(1) {
+    if all == 0 {
         return None;
     }
     let at = |share: f64| {
@@ -161,19 +191,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_lie_within_their_class_and_few_sessions_have_none() {
+    fn quantiles_lie_within_their_class_and_few_viewers_have_none() {
         let counts = HashMap::from([
             ((Kind::Startup, 1), 6),
             ((Kind::Startup, 3), 4),
             ((Kind::Attempts, 0), 2),
         ]);
-        let health = Health::of(&counts, 5);
+        let of = |viewers, k| Health::of(&counts, &HashMap::from([(Kind::StartupViewers, viewers)]), k);
+        let health = of(5, 5);
         let [half, most] = health.startup_ms.unwrap();
         assert!(
             (20..=50).contains(&half) && (100..=200).contains(&most),
             "{half} {most}"
         );
         assert_eq!((health.attempts, health.loss_per_million), (2, None));
-        assert_eq!(Health::of(&counts, 11).startup_ms, None);
+        assert_eq!(of(4, 5).startup_ms, None, "ten sessions of four");
+        assert_eq!(of(0, 1).startup_ms, None);
     }
 }

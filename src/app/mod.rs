@@ -150,11 +150,13 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     );
     let mut sources = Sources::new(&groups.sources, &hub, &clock, &start.metrics);
     let fallback = sources.apply(&start.config);
-    let recorder = Recorder::start(
+    let accounts = audit.clone();
+    let recorder = Recorder::start_telling(
         &groups.analytics,
         store.clone(),
         clock.clone(),
         Arc::clone(&start.metrics),
+        Box::new(move |purged| papers::note_purge(&accounts, &purged)),
     );
     // What a former run left open is closed before anybody can ask.
     recorder.flushed().await;

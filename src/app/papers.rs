@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::alerts;
+use crate::analytics::Bytes;
+use crate::analytics::Purged;
 use crate::app::AppError;
 use crate::app::Start;
 use crate::app::listen::Bound;
@@ -144,7 +146,55 @@ pub(super) fn note_rotations(audit: &Audit, changed: u64, late: u64) {
     }
 }
 
+/// Rows were deleted for good, or should have been.
+pub(super) fn note_purge(audit: &Audit, purged: &Purged) {
+    audit.note(purge(purged));
+}
+
+/// How much of what, and whether a search of the bytes proves it. Nothing in it is of one viewer, or of one path.
+fn purge(purged: &Purged) -> Event {
+    let rows = purged.rows.iter().map(|(kind, n)| match n {
+        0 => format!("few {kind}"),
+        n => format!("{n} {kind}"),
+    });
+    let bytes = match purged.bytes {
+        Bytes::Gone => "searched, nothing left".to_owned(),
+        Bytes::Left(n) => format!("searched, {n} left"),
+        Bytes::NotSearched => "could not be searched".to_owned(),
+        Bytes::WrittenAnew => "tables written anew".to_owned(),
+        Bytes::NotWrittenAnew => "tables not written anew".to_owned(),
+    };
+    let detail: Vec<String> = rows.chain([bytes]).collect();
+    let event = Event::new(Actor::Relay, Action::Purged, Purpose::Accountability)
+        .detail(detail.join(", "))
+        .amount(purged.rows.iter().map(|(_, n)| n).sum());
+    match purged.bytes.are_gone() {
+        true => event,
+        false => event.outcome(Outcome::Failed),
+    }
+}
+
 /// The program ends by itself.
 pub(super) fn note_end(audit: &Audit) {
     audit.note(Event::new(Actor::Relay, Action::Ended, Purpose::Operation));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purge_is_told_in_kinds_and_counts_and_is_a_failure_unless_its_bytes_are_gone() {
+        let event = |bytes| {
+            let rows = vec![("sessions", 20), ("visits", 0)];
+            purge(&Purged { rows, bytes })
+        };
+        let gone = event(Bytes::Gone);
+        assert_eq!(gone.detail, "20 sessions, few visits, searched, nothing left");
+        assert_eq!((gone.amount, gone.outcome), (20, Outcome::Done));
+        assert_eq!(event(Bytes::WrittenAnew).outcome, Outcome::Done);
+        for bytes in [Bytes::Left(3), Bytes::NotSearched, Bytes::NotWrittenAnew] {
+            assert_eq!(event(bytes).outcome, Outcome::Failed, "{bytes:?}");
+        }
+    }
 }

@@ -47,7 +47,7 @@ const MOST_FOLDED: usize = 1_024;
 /// What rooms count that cannot tell the trail of it (the log, the store), and what it is there.
 const NOTICED: [(Reason, Action); 2] = [
     (Reason::Redacted, Action::Redacted),
-    (Reason::NotGone, Action::Purged),
+    (Reason::PurgeFailed, Action::Purged),
 ];
 /// How often the thread looks at the clock.
 const TICK: Duration = Duration::from_millis(200);

@@ -474,13 +474,13 @@ fn told(alerts: &Alerts, clock: &ManualClock) -> rules::Rule {
 }
 
 #[test]
-fn what_was_redacted_or_not_deleted_is_in_the_trail_and_raises_alerts() {
+fn what_was_redacted_and_purges_that_fail_are_in_the_trail_and_raise_alerts() {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Metrics::new();
     let (tasks, audit, clock, alerts) = kept(dir.path(), metrics.clone());
     metrics.lose(Reason::Redacted, 3);
     assert_eq!(told(&alerts, &clock), rules::Rule::Redaction);
-    metrics.lose(Reason::NotGone, 2);
+    metrics.lose(Reason::PurgeFailed, 2);
     assert_eq!(told(&alerts, &clock), rules::Rule::Late);
     drop(audit);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -516,4 +516,39 @@ fn rules_are_for_what_commands_do_as_well() {
     assert_eq!(told(&alerts, &clock), rules::Rule::TrailBroken);
     write_now(dir.path(), &Master::of(1), &shared, &event(5_000)).unwrap();
     assert_eq!(told(&alerts, &clock), rules::Rule::ManyRows);
+}
+
+#[test]
+fn questions_at_the_shell_are_judged_as_those_over_http() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_tasks, audit, clock, alerts) = kept(dir.path(), Metrics::new());
+    audit.note(Event::new(Actor::Relay, Action::Started, Purpose::Operation));
+    let shared: SharedClock = clock.clone();
+    while verified(dir.path()).entries == 0 {
+        std::thread::yield_now();
+    }
+    let ask = |path: &str, until: u32| {
+        let look = Event::new(Actor::Shell, Action::ReportViewed, Purpose::Audience)
+            .object(path)
+            .hidden(2)
+            .params(format!("since=1&until={until}"));
+        write_now(dir.path(), &Master::of(1), &shared, &look).unwrap();
+    };
+    // Six pairs that differ in one word.
+    (1..=4).for_each(|until| ask("door", until));
+    assert_eq!(told(&alerts, &clock), rules::Rule::Differencing);
+    clock.advance(Duration::from_secs(3 * 3600));
+    (1..=11).for_each(|until| ask("ward-3", until));
+    let raised = [told(&alerts, &clock), told(&alerts, &clock)];
+    assert!(raised.contains(&rules::Rule::OnePathOften), "{raised:?}");
+    let mut looks = 0;
+    show(dir.path(), 0, |entry| {
+        if entry.action == Action::ReportViewed {
+            looks += 1;
+            assert_eq!(entry.hidden, 2);
+            assert!(!entry.params.contains("since=1&"), "values are digests");
+        }
+    })
+    .unwrap();
+    assert_eq!(looks, 15);
 }

@@ -1,7 +1,8 @@
 //! How a stream reaches its readers, as they report it by RTCP (RFC 3550 section 6.4.1).
 //!
-//! With one reader that would be one viewer's own measurement. So figures exist only for whole windows of time in
-//! which at least k readers reported; each of them counts the same, however often it speaks. Nobody sees a window
+//! With one viewer that would be their own measurement, with however many readers. So figures exist only for whole
+//! windows of time in which readers of at least k viewers reported; each of them counts the same, however often it
+//! speaks. Who is behind a reader is a number that the privacy door made, and means nothing. Nobody sees a window
 //! that is not over, or two lookers would learn what the newest report said. A reader's own figures live in its
 //! session, for one window.
 
@@ -23,9 +24,9 @@ const MAX_JITTER: f64 = 60.0;
 /// What readers reported of a stream in the last whole window of ten seconds.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Quality {
-    /// Fewer than k readers reported: their figures would be somebody's.
+    /// Readers of fewer than k viewers reported: their figures would be somebody's.
     BelowK,
-    /// At least k readers did.
+    /// Those of at least k did.
     Of(Figures),
 }
 
@@ -41,9 +42,11 @@ pub struct Figures {
 }
 
 /// Reports of one window.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Window {
     readers: u32,
+    /// Different ones, as far as k.
+    viewers: Vec<u64>,
     reports: u64,
     /// Sums of the means of readers.
     loss: f64,
@@ -53,6 +56,8 @@ struct Window {
 /// What a reader reported in one window.
 #[derive(Clone, Copy, Default)]
 struct Own {
+    /// The same number for all readers of one viewer.
+    viewer: u64,
     window: u64,
     reports: u32,
     /// Sums.
@@ -61,6 +66,12 @@ struct Own {
 }
 
 impl Own {
+    fn of(viewer: u64) -> Self {
+        Self {
+            viewer,
+            ..Self::default()
+        }
+    }
     fn means(&self) -> (f64, f64) {
         let n = f64::from(self.reports.max(1));
         (self.loss / n, self.jitter / n)
@@ -136,8 +147,8 @@ impl Windows {
         let number = self.number.max(passed + 1);
         if number > self.number {
             let just_over = number == self.number + 1;
-            self.closed = if just_over { self.open } else { Window::default() };
-            self.open = Window::default();
+            let open = std::mem::take(&mut self.open);
+            self.closed = if just_over { open } else { Window::default() };
             self.number = number;
         }
     }
@@ -164,10 +175,15 @@ impl Reports {
         all.roll(now);
         if own.window != all.number {
             *own = Own {
+                viewer: own.viewer,
                 window: all.number,
                 ..Own::default()
             };
             all.open.readers += 1;
+            let enough = all.open.viewers.len() >= all.k as usize;
+            if !enough && !all.open.viewers.contains(&own.viewer) {
+                all.open.viewers.push(own.viewer);
+            }
         }
         let before = own.means();
         own.reports += 1;
@@ -182,10 +198,10 @@ impl Reports {
     pub(super) fn get(&self, now: Instant) -> Option<Quality> {
         let mut all = self.0.lock().expect(NOT_POISONED);
         all.roll(now);
-        let window = all.closed;
+        let window = &all.closed;
         match window.readers {
             0 => None,
-            few if few < all.k => Some(Quality::BelowK),
+            _ if window.viewers.len() < all.k as usize => Some(Quality::BelowK),
             readers => Some(Quality::Of(Figures {
                 reports: window.reports,
                 loss_percent: window.loss / f64::from(readers),
@@ -203,11 +219,11 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A reader that has not reported yet.
-    pub fn new(stream: Arc<Stream>) -> Self {
+    /// A reader that has not reported yet, of a viewer whose readers all have this number.
+    pub fn new(stream: Arc<Stream>, viewer: u64) -> Self {
         Self {
             stream,
-            own: Mutex::default(),
+            own: Mutex::new(Own::of(viewer)),
             losses: Mutex::default(),
         }
     }
@@ -256,10 +272,10 @@ mod tests {
     }
 
     #[test]
-    fn figures_of_fewer_than_k_readers_are_held_back_however_often_they_report() {
+    fn figures_of_fewer_than_k_viewers_are_held_back_however_often_they_report_and_by_how_many_readers() {
         let start = Instant::now();
         let reports = Reports::new(3, start);
-        let mut readers = [Own::default(); 2];
+        let mut readers = [1, 2, 2, 2, 1].map(Own::of);
         for _ in 0..20 {
             for own in &mut readers {
                 reports.add(own, 64, 900, Rate::VIDEO, start);
@@ -278,7 +294,7 @@ mod tests {
     fn k_readers_become_one_figure_in_which_each_counts_the_same() {
         let start = Instant::now();
         let reports = Reports::new(3, start);
-        let mut readers = [Own::default(); 3];
+        let mut readers = [1, 2, 3].map(Own::of);
         reports.add(&mut readers[0], 192, 1800, Rate::VIDEO, start);
         reports.add(&mut readers[1], 0, 0, Rate::VIDEO, start);
         for _ in 0..50 {
@@ -321,7 +337,7 @@ mod tests {
     fn readers_that_leave_do_not_leave_the_last_one_its_figures() {
         let start = Instant::now();
         let reports = Reports::new(2, start);
-        let mut readers = [Own::default(); 2];
+        let mut readers = [1, 2].map(Own::of);
         for own in &mut readers {
             reports.add(own, 0, 0, Rate::VIDEO, start);
         }

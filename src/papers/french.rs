@@ -88,14 +88,14 @@ pub(super) const FIELDS: &[(&str, &str, &str, &str)] = &[
     (
         "rtcp_reports",
         "la qualité de réception des paquets (rapports RTCP)",
-        "savoir que la session vit, faire une somme sur tous les lecteurs d'un flux, et juger comment elle a été servie",
+        "savoir que la session vit, faire une somme sur tous les lecteurs d'un flux (un hachage à clé en mémoire distingue les spectateurs), et juger comment elle a été servie",
         "",
     ),
     (
         "quality",
         "comment une session a été servie : l'attente de la première image, les paquets perdus, les sauts en cas de retard",
         "trouver ce qui ne va pas sur un flux",
-        "combien de sessions d'un flux étaient dans quelle classe, par heure et par jour ; non lesquelles",
+        "combien de sessions d'un flux étaient dans quelle classe, et de combien de spectateurs, par heure et par jour ; non lesquelles",
     ),
     (
         "day_number",

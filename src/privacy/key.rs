@@ -136,6 +136,21 @@ impl Epoch {
         silent
     }
 
+    /// As [`Viewer::reader_number`](crate::privacy::Viewer::reader_number): `"rv1 reader" | ...`, so that it has nothing in
+    /// common with what the map is looked up by.
+    pub(in crate::privacy) fn reader_number(&self, raw: &RawViewer, options: &Options) -> u64 {
+        let client = raw.client();
+        let [high, low] = client.major.to_be_bytes();
+        let player = [client.family as u8, high, low];
+        let mut tag = self.keyed(b"rv1 reader", raw, &options.tenant, Some(&player));
+        let number = tag
+            .iter()
+            .take(8)
+            .fold(0, |number, byte| (number << 8) | u64::from(*byte));
+        tag.zeroize();
+        number
+    }
+
     pub(in crate::privacy) fn day(&self) -> Date {
         self.day
     }

@@ -139,6 +139,14 @@ impl Viewer {
         }
     }
 
+    /// A number that all readers of one viewer have in common today, by which reports of how well they receive are told
+    /// apart by viewer. A keyed hash of its own, cut to 64 bits: nobody can look up or store anything by it.
+    pub fn reader_number(&self) -> u64 {
+        let Admitted { raw, room, .. } = &*self.0;
+        let inner = room.today(room.clock.wall());
+        inner.epoch.reader_number(raw, &room.options)
+    }
+
     /// Whether a session may still begin: somebody of the same network may have objected since, or the viewer taken the
     /// consent back.
     pub fn may_begin(&self) -> bool {

@@ -363,7 +363,8 @@ fn what_readers_report_shows_when_k_of_them_do_and_one_viewers_figures_never() {
     let relay = Relay::start(k3);
     let quality = || relay.api("/api/v1/paths")["items"][0]["quality"].clone();
     assert!(quality().is_null());
-    let mut conns: Vec<_> = (0..3).map(|_| Conn::open(HOST, relay.addr("rtsp"))).collect();
+    let open = |agent: &str| Conn::open(HOST, relay.addr("rtsp")).header("User-Agent", agent);
+    let mut conns = ["VLC/3.0.21", "VLC/4.0.0", "VLC/5.0.0"].map(open);
     let mut by_udp = |n: usize| {
         let reader = udp_reader(&relay, &mut conns[n]);
         conns[n].ok("PLAY", &reader.url, &[]);
@@ -386,12 +387,14 @@ fn what_readers_report_shows_when_k_of_them_do_and_one_viewers_figures_never() {
         assert!(quality.is_null() || quality == held_back, "{quality}");
         (!quality.is_null()).then_some(())
     });
-    // One who opted out is no third.
+    // One who opted out is no third, nor is one more reader of a viewer who is there.
     let tcp = &mut conns[2];
     let setup = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
     let url = format!("{}?stats=off", relay.rtsp("cam"));
-    let mut out = Conn::open(HOST, relay.addr("rtsp"));
-    for (conn, url) in [(&mut out, &*url), (tcp, &*readers[0].url)] {
+    let mut out = open("VLC/6.0.0");
+    let mut same = open("VLC/3.0.21");
+    let shown = &*readers[0].url;
+    for (conn, url) in [(&mut out, &*url), (&mut same, shown), (tcp, shown)] {
         conn.ok("SETUP", &with_track(url), &setup);
         conn.ok("PLAY", url, &[]);
     }
@@ -399,15 +402,16 @@ fn what_readers_report_shows_when_k_of_them_do_and_one_viewers_figures_never() {
     while Instant::now() < until {
         readers.iter().for_each(report_by_udp);
         assert!(
-            !out.has_ended() && !conns[2].has_ended(),
-            "both are readers that read"
+            !out.has_ended() && !same.has_ended() && !conns[2].has_ended(),
+            "all are readers that read"
         );
         out.send_packet(1, &report(readers[0].ssrc));
+        same.send_packet(1, &report(readers[0].ssrc));
         assert_eq!(quality()["below_k"], true, "{}", quality());
     }
     eventually("three count, by TCP too", || {
         readers.iter().for_each(report_by_udp);
-        assert!(!conns[2].has_ended());
+        assert!(!same.has_ended() && !conns[2].has_ended());
         conns[2].send_packet(1, &report(readers[0].ssrc));
         (quality()["loss_percent"] == 25.0).then_some(())
     });

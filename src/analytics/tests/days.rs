@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::analytics::recorder::random_id;
+use crate::telemetry::Reason;
 
 on_both!(
     an_hour_later_leaves_say_the_same_and_rows_are_gone,
@@ -9,6 +10,7 @@ on_both!(
     what_was_kept_long_enough_goes,
     no_exact_time_is_kept_longer_than_two_minutes_after_its_hour,
     a_row_can_be_deleted_and_what_was_added_up_stays,
+    each_purge_that_deleted_something_is_told_once_in_numbers_of_nobody,
 );
 
 /// Forty viewers, one after the other, and one who stays. Returns the numbers of viewers and sessions.
@@ -255,7 +257,77 @@ async fn somebody_who_reads_delays_the_purge_but_does_not_stop_it() {
     rig.stop().await;
 }
 
+async fn each_purge_that_deleted_something_is_told_once_in_numbers_of_nobody(home: Home) {
+    let bytes = match home.database {
+        None => Bytes::Gone,
+        Some(_) => Bytes::WrittenAnew,
+    };
+    let rig = Rig::start(&home, "2026-11-19T12:00:00Z").await;
+    let (_, stays) = forty(&rig).await; // and one more
+    drop(stays);
+    for (days, kind) in [(1, "sessions"), (1, "viewer numbers"), (7, "visits")] {
+        rig.clock.advance(Duration::from_secs(days * 86_400));
+        let told = rig.told_of_purge().await;
+        assert_eq!(told.rows, [(kind, 40)], "in multiples of k");
+        assert_eq!(told.bytes, bytes);
+    }
+    // One who came again and again.
+    for _ in 0..10 {
+        drop(rig.watch(1, VLC, "webcam"));
+    }
+    rig.pass(10).await;
+    rig.clock.advance(Duration::from_secs(3 * 3600));
+    assert_eq!(rig.told_of_purge().await.rows, [("sessions", 0)]);
+    assert_eq!(rig.metrics.lost_so_far(Reason::PurgeFailed), 0);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_purge_that_the_database_refuses_is_counted_once_until_it_is_done() {
+    let home = Home::sqlite();
+    let rig = Rig::start(&home, "2026-11-19T12:00:00Z").await;
+    for n in 1..=5 {
+        drop(rig.watch(n, VLC, "webcam"));
+    }
+    rig.pass(10).await;
+    let mut stranger = home.stranger().await;
+    let refuse = "CREATE TRIGGER stay BEFORE DELETE ON sessions BEGIN SELECT RAISE(ABORT, 'no'); END";
+    stranger.execute(refuse, &[]).await.unwrap();
+    rig.clock.advance(Duration::from_secs(3 * 3600));
+    let tried_again = async {
+        while rig.metrics.lost_so_far(Reason::StoreFailed) < 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let done = tokio::time::timeout(Duration::from_secs(60), tried_again).await;
+    assert!(done.is_ok(), "it is tried again");
+    assert_eq!(
+        rig.metrics.lost_so_far(Reason::PurgeFailed),
+        1,
+        "an alert is made of it"
+    );
+    assert!(rig.purged.lock().unwrap().is_empty());
+    stranger.execute("DROP TRIGGER stay", &[]).await.unwrap();
+    assert_eq!(rig.told_of_purge().await.rows, [("sessions", 5)]);
+    rig.stop().await;
+}
+
 impl Rig {
+    /// Waits until a purge is told of.
+    async fn told_of_purge(&self) -> Purged {
+        let told = async {
+            loop {
+                let told = std::mem::take(&mut *self.purged.lock().unwrap());
+                match told.as_slice() {
+                    [] => tokio::time::sleep(Duration::from_millis(50)).await,
+                    [one] => return one.clone(),
+                    more => panic!("one purge is told {} times", more.len()),
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), told).await.unwrap()
+    }
+
     /// Waits until all before this moment is in leaves.
     async fn hours_added_up(&self, until: &str) {
         let until = i64::try_from(

@@ -16,6 +16,7 @@ mod views;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -135,6 +136,8 @@ struct Rig {
     clock: Arc<ManualClock>,
     tasks: Tasks,
     metrics: Arc<Metrics>,
+    /// What was told of purges.
+    purged: Arc<Mutex<Vec<Purged>>>,
 }
 
 impl Rig {
@@ -146,7 +149,10 @@ impl Rig {
         let store = Store::open(dir, Mode::ReadWrite, options).await.unwrap();
         let tasks = Tasks::new();
         let metrics = Metrics::new();
-        let recorder = Recorder::start(&tasks, store.clone(), clock.clone(), metrics.clone());
+        let purged = Arc::new(Mutex::new(Vec::new()));
+        let sink = purged.clone();
+        let sink = Box::new(move |did| sink.lock().unwrap().push(did));
+        let recorder = Recorder::start_telling(&tasks, store.clone(), clock.clone(), metrics.clone(), sink);
         recorder.flushed().await;
         Self {
             door: Door::new(crate::privacy::Options::default(), clock.clone()),
@@ -155,6 +161,7 @@ impl Rig {
             clock,
             tasks,
             metrics,
+            purged,
         }
     }
     /// Viewer number `n` with an agent, over RTSP on TCP.

@@ -7,6 +7,7 @@ on_both!(
     a_view_is_counted_while_it_lasts,
     lengths_and_who_stays_are_told,
     what_is_no_session_is_counted_beside,
+    how_few_viewers_are_served_is_not_told_however_often_they_come,
 );
 
 async fn reconnects_are_one_view_and_short_looks_none(home: Home) {
@@ -98,7 +99,9 @@ async fn what_is_no_session_is_counted_beside(home: Home) {
         session.arrived(Some(0), u64::from(n == 1));
     }
     let told = async {
-        while rig.ask(None).await.health.attempts < 2 {
+        while rig.ask(None).await.health.attempts < 2
+            || rig.ask(None).await.health.jumped_per_thousand.is_none()
+        {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -110,5 +113,55 @@ async fn what_is_no_session_is_counted_beside(home: Home) {
     );
     let [half, most] = health.startup_ms.unwrap();
     assert!((50..=100).contains(&half) && most <= 100, "{half} {most}");
+    rig.stop().await;
+}
+
+async fn how_few_viewers_are_served_is_not_told_however_often_they_come(home: Home) {
+    let rig = Rig::start(&home, NOON).await;
+    let serve = |viewer, path| {
+        let session = rig.watch(viewer, VLC, path);
+        session.started_after(Duration::from_millis(60));
+        session.arrived(Some(0), 1);
+    };
+    let stored = async |times| {
+        let counted = async {
+            let all = "SELECT CAST(coalesce(sum(n), 0) AS BIGINT) FROM tallies WHERE kind = 'startup'";
+            while number(&rig.store, all).await < times {
+                rig.recorder.flushed().await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), counted)
+            .await
+            .unwrap();
+    };
+    for viewer in [1, 2, 3, 4, 4, 4] {
+        serve(viewer, "webcam");
+        serve(viewer, "door");
+    }
+    stored(12).await;
+    let few = rig.ask(None).await.health;
+    assert_eq!(
+        (few.startup_ms, few.loss_per_million, few.jumped_per_thousand),
+        (None, None, None),
+        "twelve sessions of four"
+    );
+    serve(5, "door");
+    let known = async {
+        while rig.ask(None).await.health.startup_ms.is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), known)
+        .await
+        .unwrap();
+    let five = rig.ask(None).await.health;
+    assert!(five.loss_per_million.is_some() && five.jumped_per_thousand == Some(1000));
+    assert!(rig.ask(Some("door")).await.health.startup_ms.is_some());
+    assert_eq!(
+        rig.ask(Some("webcam")).await.health.startup_ms,
+        None,
+        "four of the five"
+    );
     rig.stop().await;
 }

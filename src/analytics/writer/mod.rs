@@ -37,6 +37,7 @@ use crate::analytics::firsts::Views;
 use crate::analytics::leaves;
 use crate::analytics::purge;
 use crate::analytics::purge::Gone;
+use crate::analytics::purge::Went;
 use crate::analytics::recorder::Event;
 use crate::analytics::recorder::QUEUE;
 use crate::analytics::recorder::Sources;
@@ -124,6 +125,8 @@ struct Writer {
     kept_from: Option<i64>,
     /// What was deleted and may still lie in a file.
     gone: Option<Gone>,
+    /// How much that was.
+    went: Went,
 }
 
 /// This run's row, and the file that it is in.
@@ -155,6 +158,7 @@ impl Writer {
             failing: Failing::default(),
             kept_from: None,
             gone: None,
+            went: Went::default(),
         }
     }
 
@@ -195,6 +199,7 @@ impl Writer {
                         };
                         self.known.insert(id, known);
                     }
+                    self.note_service(id);
                     self.note_end(id);
                     self.changed.insert(id);
                 }
@@ -231,6 +236,7 @@ impl Writer {
             if let Some(known) = self.known.get(&id) {
                 known.session.taken();
             }
+            self.note_service(id);
             self.note_end(id);
             self.changed.insert(id);
         }

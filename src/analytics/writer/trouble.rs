@@ -58,6 +58,9 @@ impl Writer {
                 self.metrics.lose(Reason::StoreFailed, 1);
                 if news {
                     say(work, &error);
+                    if matches!(work, Work::AddingUp) {
+                        self.metrics.lose(Reason::PurgeFailed, 1);
+                    }
                 }
             }
             (Ok(()), _) if !news => {}

@@ -83,8 +83,8 @@ pub(super) struct Play {
     slot: Option<Arc<Slot>>,
     /// What sends to the group, and the statistics session, where that is the way.
     group: Option<Box<InGroup>>,
-    /// Whether it may be counted at all: who opted out reports to nobody.
-    counts: bool,
+    /// The number of whoever it is, for what they report; none of who opted out and reports to nobody.
+    whose: Option<u64>,
     /// What it says of our packets by TCP; made with its first report.
     reporter: OnceLock<Box<Reporter>>,
     /// Opens the statistics session; taken when media begins.
@@ -139,7 +139,7 @@ impl Play {
             state: State::Silent,
             slot: None,
             group: None,
-            counts: viewer.is_some(),
+            whose: viewer.as_ref().map(Viewer::reader_number),
             reporter: OnceLock::new(),
             viewer,
             path,
@@ -215,7 +215,7 @@ impl Play {
         true
     }
     fn open_route(&mut self, track: TrackId, ports: Ports, udp: &UdpPair, now: Instant) -> bool {
-        let counted = self.counts.then(|| Arc::clone(&self.stream));
+        let counted = self.whose.map(|whose| (Arc::clone(&self.stream), whose));
         let heard = self.heard.get_or_insert_with(|| Heard::new(self.since, counted));
         heard.forget(track);
         let route = Route::Reader(Arc::clone(heard), track);
@@ -392,10 +392,10 @@ impl Play {
     }
     /// What a reader by TCP says of our packets.
     pub(super) fn report(&self, packet: &[u8], now: Instant) {
-        if !self.counts {
+        let Some(whose) = self.whose else {
             return;
-        }
-        let new = || Box::new(Reporter::new(Arc::clone(&self.stream)));
+        };
+        let new = || Box::new(Reporter::new(Arc::clone(&self.stream), whose));
         for packet in rtcp::parse(packet).unwrap_or_default() {
             if let Rtcp::ReceiverReport { reports, .. } = packet {
                 self.reporter.get_or_init(new).report(&reports, now);

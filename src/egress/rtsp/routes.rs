@@ -71,8 +71,8 @@ pub(super) struct Heard {
     /// How many of its addresses turned out to be others than it said.
     moves: AtomicU32,
     moved: Mutex<Vec<Moved>>,
-    /// What it reads, unless it shall not be counted.
-    counted: Option<Arc<Stream>>,
+    /// What it reads and the number of whoever it is, unless it shall not be counted.
+    counted: Option<(Arc<Stream>, u64)>,
     /// What it says of our packets; made with its first report.
     reporter: OnceLock<Box<Reporter>>,
     /// It said good-bye by RTCP.
@@ -89,7 +89,7 @@ pub(super) struct Moved {
 
 impl Heard {
     /// A reader that was just set up.
-    pub(super) fn new(now: Instant, counted: Option<Arc<Stream>>) -> Arc<Self> {
+    pub(super) fn new(now: Instant, counted: Option<(Arc<Stream>, u64)>) -> Arc<Self> {
         Arc::new(Self {
             counted,
             reporter: OnceLock::new(),
@@ -112,8 +112,8 @@ impl Heard {
         };
         for packet in packets {
             match (packet, &self.counted) {
-                (Rtcp::ReceiverReport { reports, .. }, Some(stream)) => {
-                    let new = || Box::new(Reporter::new(Arc::clone(stream)));
+                (Rtcp::ReceiverReport { reports, .. }, Some((stream, whose))) => {
+                    let new = || Box::new(Reporter::new(Arc::clone(stream), *whose));
                     self.reporter.get_or_init(new).report(&reports, now);
                 }
                 (Rtcp::Bye, _) => self.left.store(true, Ordering::Relaxed),

@@ -244,8 +244,9 @@ async fn how_long_viewers_wait_for_their_first_picture_is_told_and_who_got_none_
     served
         .until("leaving", |_| path.demand().borrow().pictures == 0)
         .await;
-    for _ in 0..5 {
-        let mut client = Client::watch(&served, "cam", "").await;
+    for version in 1..=5 {
+        let agent = format!("\nUser-Agent: VLC/{version}.0\r\n"); // a viewer each
+        let mut client = Client::watch(&served, "cam", &agent).await;
         path.pictures().publish(picture(64, 100));
         client.part().await;
     }
@@ -258,7 +259,7 @@ async fn how_long_viewers_wait_for_their_first_picture_is_told_and_who_got_none_
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let health = tokio::time::timeout(Duration::from_secs(20), health)
+    let health = tokio::time::timeout(Duration::from_secs(60), health)
         .await
         .unwrap();
     assert!(health["startup_ms"]["p50"].as_i64().unwrap() > 0, "{health}");

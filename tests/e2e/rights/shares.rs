@@ -17,6 +17,7 @@ use crate::rights::no_trace_of;
 use crate::rights::post;
 use crate::rights::relay;
 use crate::rights::says;
+use crate::rights::until_audited;
 use crate::rights::until_counted;
 use crate::rtsp::Viewer;
 
@@ -59,6 +60,7 @@ fn a_share_link_shows_its_report_and_nothing_more_until_it_ends() {
         "four are three"
     );
     assert!(!report.to_string().contains("dam"), "{report}");
+    until_audited(&relay, "purge  9 sessions, searched, nothing left", 1); // of ten, in multiples of k
     // Who comes today is not in it, nor is what somebody adds to the link.
     let today = by_rtsp(&relay, 2, "cam", Transport::Tcp);
     until_counted(&relay, 11, 1);
@@ -136,6 +138,8 @@ fn a_share_link_shows_its_report_and_nothing_more_until_it_ends() {
     assert_eq!(get(open).status, 200);
     assert_eq!(http::request(LOCAL, to, "DELETE", &one, &[]).status, 204);
     assert_eq!(get(open).status, 404, "revoked");
+    assert_eq!(get("/api/v1/shares").status, 200);
+    until_audited(&relay, "share.list", 4); // three by the command
     assert_eq!(http::request(LOCAL, to, "DELETE", &one, &[]).status, 404);
     assert_eq!(
         post(&relay, LOCAL, "/api/v1/shares", &[], "path=none").status,
