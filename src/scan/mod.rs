@@ -10,6 +10,7 @@
 
 mod encoded;
 mod files;
+mod secrets;
 mod stream;
 mod text;
 
@@ -33,7 +34,7 @@ pub enum Kind {
     BearerToken,
     /// A JSON web token.
     Jwt,
-    /// The value of `token=`, `password=` and the like.
+    /// The value of `token=`, `"password":` and the like.
     Secret,
 }
 

@@ -189,3 +189,59 @@ fn directories_are_walked_links_are_not_and_names_are_read_too() {
     #[cfg(unix)]
     assert_eq!(summary.skipped, 1);
 }
+
+/// Texts with one secret each, and where it is told to be.
+const SECRETS: [(&str, u64, Kind); 8] = [
+    (r#" {"token": "s3cr3tvalue"} "#, 9, Kind::Secret),
+    (r#" {"access_token":"abcd.efgh"} "#, 16, Kind::Secret),
+    (r#" "API_KEY" : "k-12345678", "#, 11, Kind::Secret),
+    (" {'password': 'hunter22'} ", 12, Kind::Secret),
+    (r#" "msg":"{\"passwd\":\"hunter22\"}" "#, 19, Kind::Secret),
+    (
+        " Authorization: Basic YW5uYTpwdw\r\n ",
+        16,
+        Kind::BasicCredentials,
+    ),
+    (" basic YW5uYTpwd2Q, ", 1, Kind::BasicCredentials),
+    (" basic YW5uYTpwdw=. ", 1, Kind::BasicCredentials),
+];
+
+#[test]
+fn secrets_in_json_and_basic_without_padding_are_found_once_wherever_they_are_cut() {
+    for (text, place, kind) in &SECRETS {
+        for cut in 0..=text.len() {
+            let mut stream = Stream::default();
+            let mut found = Vec::new();
+            stream.feed(&text.as_bytes()[..cut], &mut |f| found.push(f));
+            stream.feed(&text.as_bytes()[cut..], &mut |f| found.push(f));
+            stream.finish(&mut |f| found.push(f));
+            let places: Vec<_> = found.iter().map(|f| (f.offset, f.kind, f.form)).collect();
+            assert_eq!(places, [(*place, *kind, Form::Text)], "{text}, cut at {cut}");
+            // And where one region that is searched ends and the next begins.
+            let at = 65_536 - cut;
+            let mut bytes = vec![b'.'; 70_000];
+            bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
+            let places: Vec<_> = in_pieces(&bytes, 10_000)
+                .iter()
+                .map(|f| (f.offset, f.kind))
+                .collect();
+            assert_eq!(places, [(at as u64 + place, *kind)], "{text}, region at {cut}");
+        }
+    }
+}
+
+#[test]
+fn keys_without_a_secret_and_words_behind_basic_are_none() {
+    for text in [
+        r#"{"token": null, "password": true, "secret": 12345678, "api_key": {"type": "string"}}"#,
+        r#"{"token": "", "password": "***", "secret": "...", "apikey": "[redacted]", "jwt": "<JWT>"}"#,
+        r#"{"token": "string", "password": "Password", "api_key": "${API_KEY}", "secret": "none"}"#,
+        r#"{"password": "Enter your password here", "token_type": "bearer", "tokens": "12345678"}"#,
+        r#"{"path": "token", "other": "value"}, "token", "password": ["#,
+        "token: 'a', see \"secret\" and \"password\"; the token: \"quoted words\" of a sentence",
+        "Basic credentials, basic authentication, basic information: basic understanding of basics",
+        "basic principles, Basic Latin, basic_string basic programming language, basic requirements",
+    ] {
+        assert_eq!(in_pieces(text.as_bytes(), usize::MAX), [], "{text}");
+    }
+}

@@ -8,10 +8,11 @@
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::scan::Kind;
+use crate::scan::secrets::header;
+use crate::scan::secrets::json_value;
+use crate::scan::secrets::jwt;
+use crate::scan::secrets::value;
 
 /// Bytes behind a place that are looked at.
 pub(super) const BEHIND: usize = 512;
@@ -22,19 +23,7 @@ pub(super) const AHEAD: usize = 2_048;
 const MAX_LOCAL: usize = 64;
 const MAX_DOMAIN: usize = 255;
 /// Longest user part of a URL.
-const MAX_USER_PART: usize = 256;
-
-/// Ends of names whose value is a secret.
-const SECRET_NAMES: [&[u8]; 8] = [
-    b"token",
-    b"password",
-    b"passwd",
-    b"secret",
-    b"api_key",
-    b"apikey",
-    b"session_id",
-    b"jwt",
-];
+pub(super) const MAX_USER_PART: usize = 256;
 
 /// Something that begins `back` bytes before a place and ends `len` bytes behind it.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +35,7 @@ pub(super) struct Hit {
 }
 
 impl Hit {
-    fn new(kind: Kind, len: usize) -> Self {
+    pub(super) fn new(kind: Kind, len: usize) -> Self {
         Self {
             kind,
             harmless: false,
@@ -82,14 +71,16 @@ fn look(bytes: &[u8], at: usize) -> Option<Hit> {
         b'e' | b'E' => jwt(bytes, at).or_else(|| ipv6(bytes, at)),
         b'b' | b'B' => header(bytes, at).or_else(|| ipv6(bytes, at)),
         b'a'..=b'f' | b'A'..=b'F' => ipv6(bytes, at),
-        b':' => user_part(bytes, at).or_else(|| ipv6(bytes, at)),
+        b':' => user_part(bytes, at)
+            .or_else(|| json_value(bytes, at))
+            .or_else(|| ipv6(bytes, at)),
         b'@' => email(bytes, at),
-        b'=' => secret(bytes, at),
+        b'=' => value(bytes, at),
         _ => None,
     }
 }
 
-fn run(bytes: &[u8], from: usize, most: usize, of: impl Fn(u8) -> bool) -> &[u8] {
+pub(super) fn run(bytes: &[u8], from: usize, most: usize, of: impl Fn(u8) -> bool) -> &[u8] {
     let rest = &bytes[from.min(bytes.len())..bytes.len().min(from + most)];
     &rest[..rest.iter().position(|b| !of(*b)).unwrap_or(rest.len())]
 }
@@ -259,65 +250,6 @@ fn user_part(bytes: &[u8], at: usize) -> Option<Hit> {
     // Placeholders of documents, and what was taken out before.
     let hidden = part[..len].starts_with(b"[redacted]") || part[..len].starts_with(b"***");
     (len > 0 && !hidden).then(|| Hit::new(Kind::UrlCredentials, 4 + len))
-}
-
-/// `Bearer TOKEN`, `Basic BASE64`.
-fn header(bytes: &[u8], at: usize) -> Option<Hit> {
-    let rest = &bytes[at..];
-    let is = |word: &[u8]| {
-        rest.get(..word.len())
-            .is_some_and(|r| r.eq_ignore_ascii_case(word))
-    };
-    let value = |from: usize| {
-        run(bytes, at + from, AHEAD - 16, |b| {
-            b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b)
-        })
-    };
-    if is(b"bearer ") || is(b"bearer%20") {
-        let from = if is(b"bearer ") { 7 } else { 9 };
-        let token = value(from);
-        let has_digit = token.iter().any(u8::is_ascii_digit);
-        return (token.len() >= 8 && (has_digit || token.len() >= 20))
-            .then(|| Hit::new(Kind::BearerToken, from + token.len()));
-    }
-    if is(b"basic ") {
-        let decoded = STANDARD.decode(value(6)).ok()?;
-        return decoded
-            .contains(&b':')
-            .then(|| Hit::new(Kind::BasicCredentials, 6 + value(6).len()));
-    }
-    None
-}
-
-/// `eyJ...` with two points: header and body of a JSON web token.
-fn jwt(bytes: &[u8], at: usize) -> Option<Hit> {
-    if !bytes[at..].starts_with(b"eyJ") {
-        return None;
-    }
-    let part = |from: usize| {
-        run(bytes, from, AHEAD / 2 - 8, |b| {
-            b.is_ascii_alphanumeric() || b == b'-' || b == b'_'
-        })
-        .len()
-    };
-    let head = part(at);
-    let body = part(at + head + 1);
-    let dot = bytes.get(at + head) == Some(&b'.') && bytes.get(at + head + 1 + body) == Some(&b'.');
-    (dot && head >= 10 && body >= 4).then(|| Hit::new(Kind::Jwt, head + 1 + body))
-}
-
-/// `token=VALUE`; the place is the sign between.
-fn secret(bytes: &[u8], at: usize) -> Option<Hit> {
-    let from = at.saturating_sub(24);
-    let name = bytes[from..at].to_ascii_lowercase();
-    if !SECRET_NAMES.iter().any(|n| name.ends_with(n)) {
-        return None;
-    }
-    let value = run(bytes, at + 1, MAX_USER_PART, |b| {
-        b.is_ascii_graphic() && !b"&;,\"'<>[]{}()".contains(&b)
-    });
-    let names_nothing = value.iter().all(|b| *b == b'*' || *b == b'.');
-    (value.len() >= 4 && !names_nothing).then(|| Hit::new(Kind::Secret, 1 + value.len()))
 }
 
 #[cfg(test)]
