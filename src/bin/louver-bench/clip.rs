@@ -171,7 +171,9 @@ fn stamp_nal() -> [u8; STAMP_NAL] {
 
 /// When the access unit that this RTP payload begins was sent, if it is a stamp.
 pub(crate) fn read_stamp(payload: &[u8]) -> Option<u64> {
-    let nal: &[u8; STAMP_NAL] = payload.first_chunk()?;
+    // A server that packetizes anew may aggregate (RFC 6184 section 5.7.1): the first NAL unit after 3 bytes.
+    let aggregated = payload.first()? & 0x1f == 24;
+    let nal: &[u8; STAMP_NAL] = payload.get(if aggregated { 3 } else { 0 }..)?.first_chunk()?;
     if nal[0] & 0x1f != 6 || nal[3..19] != STAMP_UUID {
         return None;
     }

@@ -23,7 +23,7 @@ impl Histogram {
         self.count += 1;
         self.max = self.max.max(micros);
     }
-    /// The time in milliseconds below which so many percent lie; 0 when nothing was recorded.
+    /// The time in milliseconds below which so many percent lie; NaN when nothing was recorded.
     pub(crate) fn percentile(&self, percent: u64) -> f64 {
         let rank = (self.count * percent / 100).min(self.count.saturating_sub(1));
         let mut below = 0;
@@ -33,7 +33,7 @@ impl Histogram {
                 return f64::from(lower_end(bucket).min(self.max)) / 1000.0;
             }
         }
-        0.0
+        f64::NAN
     }
     /// In milliseconds.
     pub(crate) fn max(&self) -> f64 {
@@ -66,6 +66,11 @@ mod tests {
                 "{micros} reads {read}"
             );
         }
+    }
+
+    #[test]
+    fn nothing_recorded_is_not_no_delay() {
+        assert!(Histogram::default().percentile(50).is_nan());
     }
 
     #[test]

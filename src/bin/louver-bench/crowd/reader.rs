@@ -195,7 +195,8 @@ impl Reader {
         self.session = answer.session().or(self.session.take());
         match self.stage {
             Stage::Describing => {
-                let control = control(answer, body, &self.url).ok_or("the server's SDP has no a=control")?;
+                let control = control(answer, body, &self.url)
+                    .ok_or("the server's SDP has no a=control of a video track")?;
                 let transport = match &self.udp {
                     None => "RTP/AVP/TCP;unicast;interleaved=0-1".to_owned(),
                     Some((rtp, _)) => {
@@ -230,13 +231,13 @@ impl Reader {
     }
 }
 
-/// The URL of the last track.
+/// The URL of the first video track: some servers add a track of silence beside it.
 fn control(answer: &Message, body: &str, url: &str) -> Option<String> {
     let base = answer.header("content-base").unwrap_or(url).trim_end_matches('/');
     let control = body
         .lines()
-        .filter_map(|l| l.strip_prefix("a=control:"))
-        .next_back()?;
+        .skip_while(|l| !l.starts_with("m=video"))
+        .find_map(|l| l.strip_prefix("a=control:"))?;
     Some(if control.starts_with("rtsp://") {
         control.to_owned()
     } else {
