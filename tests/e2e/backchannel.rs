@@ -56,8 +56,21 @@ fn by_tcp(relay: &Relay) -> Conn {
     conn
 }
 
-/// Says so in a thread, 50 times in a second, until `done`.
-fn speak<'s>(scope: &'s thread::Scope<'s, '_>, done: &'s AtomicBool, mut send: impl FnMut(u16) + Send + 's) {
+/// Ends a speaker when it goes: also when the test fails, which would wait for its threads for ever otherwise.
+struct Speaker<'s>(&'s AtomicBool);
+
+impl Drop for Speaker<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Says so in a thread, 50 times in a second, as long as the speaker lives.
+fn speak<'s>(
+    scope: &'s thread::Scope<'s, '_>,
+    done: &'s AtomicBool,
+    mut send: impl FnMut(u16) + Send + 's,
+) -> Speaker<'s> {
     scope.spawn(move || {
         for n in 0.. {
             if done.load(Ordering::Relaxed) {
@@ -67,6 +80,7 @@ fn speak<'s>(scope: &'s thread::Scope<'s, '_>, done: &'s AtomicBool, mut send: i
             thread::sleep(Duration::from_millis(20));
         }
     });
+    Speaker(done)
 }
 
 /// Who is heard next by somebody who listens.
@@ -128,22 +142,23 @@ fn a_back_channel_is_shown_to_those_who_ask_for_it_where_there_is_one() {
 #[test]
 fn what_a_reader_says_is_heard_by_others_who_stay_for_the_next_one() {
     let relay = relay();
-    let (done, over) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (mut anna, mut bob) = (by_tcp(&relay), by_tcp(&relay));
+    let (first_done, second_done) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (mut first, mut second) = (by_tcp(&relay), by_tcp(&relay));
     thread::scope(|scope| {
-        speak(scope, &done, |n| anna.send_packet(2, &sound(0, n, 1)));
+        let speaker = speak(scope, &first_done, |n| first.send_packet(2, &sound(0, n, 1)));
         relay.wait_for_state("cam/backchannel", "ready");
         let listen = Conn::open(HOST, relay.addr("rtsp"));
         let mut viewer = Viewer::watch(listen, "cam/backchannel", Transport::Tcp);
         assert_eq!(heard(&mut viewer), 1);
-        speak(scope, &over, |n| bob.send_packet(2, &sound(0, 1000 + n, 2)));
-        // That he has to wait is a matter of time, and asked of a clock of its own (`talk`). She says no more, and the
-        // same listener hears him.
-        done.store(true, Ordering::Relaxed);
+        let _second = speak(scope, &second_done, |n| {
+            second.send_packet(2, &sound(0, 1000 + n, 2));
+        });
+        // That the second has to wait is a matter of time, and asked of a clock of its own (`talk`). The first says no
+        // more, and the same listener hears the second.
+        drop(speaker);
         eventually("the other one is heard", || {
             (heard(&mut viewer) == 2).then_some(())
         });
-        over.store(true, Ordering::Relaxed);
     });
     // Who only listens is no reader that speaks.
     let mut plain = Conn::open(HOST, relay.addr("rtsp"));
@@ -187,7 +202,7 @@ fn a_reader_speaks_by_udp_and_ffmpeg_hears_it() {
     conn.ok("PLAY", &url, &[]);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        speak(scope, &done, |n| {
+        let _speaker = speak(scope, &done, |n| {
             rtp.send_to(&sound(8, n, 0x55), to).unwrap();
         });
         relay.wait_for_state("cam/backchannel", "ready");
@@ -203,7 +218,6 @@ fn a_reader_speaks_by_udp_and_ffmpeg_hears_it() {
         // A pause ends it: nobody is heard then.
         conn.ok("PAUSE", &url, &[]);
         relay.wait_for_state("cam/backchannel", "waiting");
-        done.store(true, Ordering::Relaxed);
     });
     relay.stop();
 }
